@@ -1,0 +1,59 @@
+# Everything from plain Python: `make demo` and `make test` create what they need (see README.md).
+PYTHON ?= python3
+UV_VERSION := 0.13.9
+UV := .uv/bin/uv
+BIN := .venv/bin
+
+export UV_PROJECT_ENVIRONMENT := .venv
+export UV_SYSTEM_CERTS := 1
+export UV_NO_PROGRESS ?= 0
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-unit test-integration lint format bench setup clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: .venv/.demo ## Recorded speech becomes finals through real Kafka, real Flink and a local endpoint (DEMO="--speed 2 --keep")
+	@$(BIN)/medstream demo $(DEMO)
+
+test: .venv/.dev lint test-unit test-integration ## Everything CI runs: lint, types, unit, simulation, integration
+
+test-unit: .venv/.dev ## Unit, property and simulation tests only (no servers)
+	$(BIN)/pytest -m "not integration" $(PYTEST_ARGS)
+
+test-integration: .venv/.dev ## Tests on real Kafka, real Flink and the endpoint
+	$(BIN)/pytest -m integration $(PYTEST_ARGS)
+
+lint: .venv/.dev ## Ruff, strict types, import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: .venv/.dev ## Let ruff fix and format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: .venv/.dev ## Us and the alternative in one run, as ratios
+	$(BIN)/python -m tests.benchmarks
+
+setup: .venv/.dev ## Create the virtual environment with everything for development
+
+clean: ## Remove virtual environments and caches in the work tree (downloads in ~/.cache/medstream stay)
+	rm -rf .uv .venv .medstream .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(UV): Makefile
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "medstream needs Python 3.11 or newer; '$(PYTHON)' is older. Set PYTHON=/path/to/python3.11."; exit 1; }
+	@$(PYTHON) -m venv --clear .uv \
+		|| { echo "Python's venv module is incomplete; on Debian or Ubuntu: apt install python3-venv"; exit 1; }
+	@.uv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@touch $(UV)
+
+.venv/.demo: pyproject.toml uv.lock | $(UV)
+	$(UV) sync --frozen --inexact --no-dev --extra local --python $(PYTHON)
+	@touch $@
+
+.venv/.dev: pyproject.toml uv.lock | $(UV)
+	$(UV) sync --frozen --extra local --extra dev --python $(PYTHON)
+	@touch $@ .venv/.demo
