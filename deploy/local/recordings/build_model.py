@@ -1,9 +1,9 @@
 """Makes the domain language model again: model/corpus.txt -> model/medical.lm and model/medical.dict.
 
 Run as `python -m deploy.local.recordings.build_model`. The corpus is a small grammar of dictation sentences
-(its format stands at its top); a seeded sample of its expansions trains a trigram model in ARPA form. Sentences
-that the recordings say are taken out first, so the demo's word error rates are measured on held-out sentences:
-over known words, as with any custom vocabulary, but not on text the model has seen.
+(its format stands at its top); a seeded sample of its expansions trains a trigram model in ARPA form. The
+sentences of the recordings are taken out first, so that the demo measures word error rates on held-out
+sentences: over known words, as with any custom vocabulary, but not on text the model has seen.
 
 Pronunciations come from the CMU dictionary inside pocketsphinx; words it lacks stand in model/additions.dict.
 """
