@@ -38,7 +38,7 @@ class JarUnavailable(LocalStackError):
         self.reason = reason
         super().__init__(
             f"Cannot download {jar} from {repository_url}: {reason}. Check the network "
-            "connection, or set MEDSTREAM_MAVEN_REPOSITORY to a Maven repository that this machine can reach; "
+            "connection, or set MEDSTREAM_MAVEN_REPOSITORY to a Maven repository this machine can reach; "
             "what has arrived is kept."
         )
 

@@ -1,7 +1,7 @@
 """The servers' jars: pinned by SHA-256, fetched once, kept outside the work tree.
 
 A lock file names each jar by its path below a Maven repository, with size and SHA-256. `ensure_jars` hashes
-what the cache holds (190 MB in 0.12 s measured, so every run checks every byte and no marker can go stale) and
+what the cache holds (190 MB in 0.12 s measured, so every run checks every byte and no marker goes stale) and
 fetches the rest with eight threads. A download goes to `NAME.part`, is resumed by an HTTP range request, is
 checked, and only then takes its name, so a jar in the cache is always whole. One process at a time downloads;
 others wait, then find it done.
@@ -87,8 +87,8 @@ def ensure_jars(
 ) -> list[Path]:
     """Paths of all jars of `locks`, in their order, fetched if they are not in `cache_dir` yet.
 
-    Progress goes to `console` (default: standard error): a bar on a terminal, else a line at the start and one
-    at the end. Raises JarUnavailable or CorruptDownload, each naming the jar.
+    Progress goes to `console` (default: standard error): a bar on a terminal, else a line before and one
+    after. Raises JarUnavailable or CorruptDownload, each naming the jar.
     """
     cache = cache_dir or default_cache_dir()
     jars = [jar for lock in locks for jar in read_lock(lock)]
@@ -184,7 +184,7 @@ class _Download:
         part.replace(target)
 
     def _receive(self, jar: LockedJar, part: Path) -> None:
-        """Append to `part` up to the jar's size and one byte, so that the hash refuses a file that is too long."""
+        """Append to `part` up to the jar's size and one byte: the hash refuses a file that is too long."""
         have = part.stat().st_size if part.exists() else 0
         if have >= jar.size_bytes:
             return
