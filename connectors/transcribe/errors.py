@@ -24,6 +24,7 @@ The tree::
     │   ├── ConnectError, ConnectTimeoutError, ReadTimeoutError, WriteTimeoutError
     │   ├── ConnectionClosedError, StreamResetError, StreamRefusedError
     │   ├── StreamEndedError              audio for a stream the service has already ended
+    │   ├── StreamClosedError             the caller closed the stream
     │   └── TruncatedStreamError          the response ended inside a message
     ├── TlsError                          certificate or protocol negotiation failed
     ├── ProtocolError                     the peer sent something that is no Transcribe stream
@@ -216,6 +217,10 @@ class StreamRefusedError(StreamResetError):
 
 class StreamEndedError(TransportError):
     """Audio was offered to a stream that the service has already ended without an error."""
+
+
+class StreamClosedError(TransportError):
+    """The caller closed the stream while it was in use."""
 
 
 class TruncatedStreamError(TransportError):

@@ -1,10 +1,10 @@
-"""The events inside a stream, as event-stream messages: audio to the service, transcripts and exceptions back.
+"""The events inside a stream as event-stream messages: audio to the service, transcripts and exceptions back.
 
 Headers and their order are those of recorded traffic of the service. Note that an exception is named by
 `:exception-type`; the developer guide's HTTP/2 table says `:event-type`, which neither the recordings nor any
 SDK agree with. Clients use `encode_audio_event` and `parse_event`, servers the rest.
 
-Source: https://docs.aws.amazon.com/transcribe/latest/dg/streaming-setting-up.html, and the parsers of the AWS SDKs.
+Source: https://docs.aws.amazon.com/transcribe/latest/dg/streaming-setting-up.html and the AWS SDKs' parsers.
 """
 
 from __future__ import annotations

@@ -210,8 +210,8 @@ def string_to_sign_event(
 ) -> str:
     """What is signed for an event.
 
-    `date_time` is `amz_date` of the event, `date_header` the encoded `:date`, `payload` the whole encoded inner
-    message, empty for the end.
+    `date_time` is `amz_date` of the event, `date_header` the encoded `:date`, `payload` the whole encoded
+    inner message, empty for the end.
     """
     return (
         f"{EVENT_ALGORITHM}\n{date_time}\n{scope}\n{prior_signature}\n"

@@ -24,9 +24,9 @@ class TranscribeStream(Protocol):
         """The service's id of the request, for a support case."""
 
     async def send_audio(self, payload: bytes) -> None:
-        """Send a chunk of audio in the request's encoding; waits until the service has room for it.
+        """Send a chunk of audio in the request's encoding; waits while earlier audio has no room yet.
 
-        Audio is handed to the network in call order. When the wait is cancelled the chunk is still sent.
+        A wait that is cancelled has sent nothing. The chunk is signed when its turn comes.
         """
 
     async def end(self) -> None:

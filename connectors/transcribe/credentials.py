@@ -1,0 +1,129 @@
+"""Credentials and region from botocore's default chain, and the regions the service is offered in.
+
+A stream's event signatures form a chain, so each stream gets credentials frozen when it opens.
+`CredentialsSource` keeps what the default chain found and lets botocore refresh it before it expires; ask it
+once per stream. The chain may read files, start a process or ask an instance's metadata service: call it
+outside an event loop.
+
+botocore logs requests and answers of its credential providers at DEBUG; its logger is pinned at INFO.
+"""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import os
+from functools import cache
+from threading import Lock
+from typing import Any
+
+import botocore.session
+from botocore.exceptions import BotoCoreError
+
+from connectors.transcribe.errors import (
+    CredentialsNotFoundError,
+    RegionNotFoundError,
+    UnknownRegionError,
+    bounded,
+)
+from connectors.transcribe.sigv4 import Credentials
+
+logging.getLogger("botocore").setLevel(logging.INFO)
+
+ENDPOINT_PREFIX = "transcribestreaming"
+
+
+class CredentialsSource:
+    """The default chain for one profile; safe to use from several threads."""
+
+    def __init__(self, profile_name: str | None = None) -> None:
+        self._profile_name = profile_name
+        self._lock = Lock()
+        self._found: Any = None
+
+    def current(self) -> Credentials:
+        """Credentials for the next stream, frozen; raises `CredentialsNotFoundError`."""
+        with self._lock:
+            if self._found is None:
+                self._found = _find(self._profile_name)
+            return _freeze(self._found)
+
+    def reload(self) -> None:
+        """Walk the chain again next time, for instance after the service said the token has expired."""
+        with self._lock:
+            self._found = None
+
+
+def load_credentials(profile_name: str | None = None) -> Credentials:
+    """The chain's credentials now, frozen; raises `CredentialsNotFoundError`."""
+    return CredentialsSource(profile_name).current()
+
+
+def resolve_region(region: str | None = None, profile_name: str | None = None) -> str:
+    """`region`, or what AWS_REGION, AWS_DEFAULT_REGION or the profile say; raises `RegionNotFoundError`."""
+    found = region or os.environ.get("AWS_REGION") or _configured_region(profile_name)
+    if not found:
+        raise RegionNotFoundError("no AWS region: pass --region, or set AWS_REGION or the profile's region")
+    return found
+
+
+def known_regions() -> frozenset[str]:
+    """Regions with Transcribe streaming, in every partition, by botocore's endpoint data."""
+    return _known_regions()
+
+
+def is_known_region(region: str) -> bool:
+    """True when botocore's endpoint data lists Transcribe streaming in `region`."""
+    return region in _known_regions()
+
+
+def check_region(region: str) -> None:
+    """Raise `UnknownRegionError`, with the nearest names, unless the service is offered in `region`."""
+    if is_known_region(region):
+        return
+    near = difflib.get_close_matches(region, sorted(_known_regions()), n=3)
+    hint = f"; did you mean {' or '.join(near)}?" if near else "; for example us-east-1"
+    shown = bounded(repr(region), 60)
+    raise UnknownRegionError(f"--region {shown}: Amazon Transcribe streaming is not offered there{hint}")
+
+
+@cache
+def _known_regions() -> frozenset[str]:
+    resolver = botocore.session.Session().get_component("endpoint_resolver")
+    partitions = resolver.get_available_partitions()
+    return frozenset(
+        region
+        for partition in partitions
+        for region in resolver.get_available_endpoints(ENDPOINT_PREFIX, partition)
+    )
+
+
+def _configured_region(profile_name: str | None) -> str | None:
+    try:
+        region = botocore.session.Session(profile=profile_name).get_config_variable("region")
+    except BotoCoreError as error:
+        raise RegionNotFoundError(f"no AWS region: {bounded(str(error))}") from None
+    return str(region) if region else None
+
+
+def _find(profile_name: str | None) -> Any:
+    try:
+        found = botocore.session.Session(profile=profile_name).get_credentials()
+    except BotoCoreError as error:
+        raise CredentialsNotFoundError(f"no AWS credentials: {bounded(str(error))}") from None
+    if found is None:
+        raise CredentialsNotFoundError(
+            "no AWS credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, "
+            "or run with a role"
+        )
+    return found
+
+
+def _freeze(found: Any) -> Credentials:
+    try:
+        frozen = found.get_frozen_credentials()
+    except BotoCoreError as error:
+        raise CredentialsNotFoundError(
+            f"the AWS credentials could not be refreshed: {bounded(str(error))}"
+        ) from None
+    return Credentials(frozen.access_key, frozen.secret_key, frozen.token)

@@ -1,0 +1,185 @@
+"""One HTTP/2 stream on asyncio: moves the bytes of `Http2Connection` and keeps its promises about waiting.
+
+* Audio waits in `send_audio` while the service's flow-control window or the socket is full: one chunk is
+  buffered here. Received bytes are acknowledged once `receive` has used them, so a slow reader slows the service.
+* Nothing hangs: a silent peer (probed with PING) and a peer that takes no audio have time limits.
+* Every failure is a `TranscribeError`; the first one is what each later call raises.
+* Ending our side closes nothing: results come until the service ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from typing import cast
+
+from connectors.transcribe.errors import (
+    ReadTimeoutError,
+    StreamClosedError,
+    TlsError,
+    TranscribeError,
+    WriteTimeoutError,
+)
+from connectors.transcribe.http2_connection import Http2Connection
+from connectors.transcribe.model import MedicalResult
+from connectors.transcribe.protocol import EndOfStream, MedicalStreamProtocol, ReceiveState
+
+_CLOSE_SECONDS = 1.0
+
+
+class Http2Stream(asyncio.Protocol):
+    """One connection with one stream; implements `TranscribeStream`, its methods are documented there."""
+
+    def __init__(
+        self,
+        protocol: MedicalStreamProtocol,
+        now_ms: Callable[[], int],
+        read_timeout_seconds: float,
+        write_timeout_seconds: float,
+    ) -> None:
+        self._protocol = protocol
+        self._connection = Http2Connection(protocol)
+        self._now_ms = now_ms
+        self._read_timeout_seconds = read_timeout_seconds
+        self._write_timeout_seconds = write_timeout_seconds
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._lost, self._changed, self._drained = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._writable = True
+        self._received_at = self._progress_at = self._loop.time()
+        self._sent_bytes = 0  # at the time of the last progress
+        self._watch: asyncio.TimerHandle | None = None
+
+    # TranscribeStream
+
+    @property
+    def session_id(self) -> str | None:
+        return self._protocol.session_id
+
+    @property
+    def request_id(self) -> str | None:
+        return self._protocol.request_id
+
+    async def send_audio(self, payload: bytes) -> None:
+        await self._wait_until_drained()
+        self._connection.send(self._protocol.send_audio(payload, self._now_ms()))
+        self._flush()
+
+    async def end(self) -> None:
+        await self._wait_until_drained()
+        self._connection.send(self._protocol.end(self._now_ms()), end_stream=True)
+        self._flush()
+
+    async def receive(self) -> tuple[MedicalResult, ...] | None:
+        while (event := self._protocol.next_event()) is None:
+            self._connection.acknowledge()
+            self._flush()
+            self._changed.clear()
+            await self._changed.wait()
+        return None if event is EndOfStream.END else event.results
+
+    async def close(self) -> None:
+        self._disconnect(StreamClosedError("the stream was closed"))
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._lost.wait(), _CLOSE_SECONDS)
+        self.abort()
+
+    # For open_http2_stream
+
+    async def accepted(self) -> None:
+        """Wait for the response's head; raises the refusal."""
+        while self._protocol.receive_state in (ReceiveState.WAITING, ReceiveState.REFUSED):
+            self._changed.clear()
+            await self._changed.wait()
+        if self._protocol.failure is not None:
+            raise self._protocol.failure
+
+    def abort(self) -> None:
+        """Drop the connection without a word."""
+        if self._watch is not None:
+            self._watch.cancel()
+        if self._transport is not None:
+            self._transport.abort()
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        tls = transport.get_extra_info("ssl_object")
+        if tls is not None and tls.selected_alpn_protocol() != "h2":
+            self._disconnect(TlsError("the endpoint does not offer HTTP/2 over TLS (ALPN h2)"))
+            return
+        self._connection.start(self._now_ms())
+        self._flush()
+        self._watch_peer()
+
+    def data_received(self, data: bytes) -> None:
+        self._received_at = self._loop.time()
+        self._connection.receive_data(data)
+        self._after_change()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lost.set()
+        self._connection.connection_lost(exc)
+        self._after_change()
+
+    def pause_writing(self) -> None:
+        self._writable = False
+
+    def resume_writing(self) -> None:
+        self._writable = True
+        self._flush()
+
+    # Moving bytes
+
+    async def _wait_until_drained(self) -> None:
+        while (self._connection.pending_bytes or not self._writable) and not self._protocol.finished:
+            self._drained.clear()
+            await self._drained.wait()
+
+    def _flush(self) -> None:
+        if self._transport is None or self._lost.is_set() or not self._writable:
+            return
+        if data := self._connection.data_to_send():
+            self._transport.write(data)
+        if not self._connection.pending_bytes:
+            self._drained.set()
+
+    def _after_change(self) -> None:
+        if self._protocol.finished:
+            self._disconnect()
+        else:
+            self._flush()
+        self._changed.set()
+
+    def _disconnect(self, reason: TranscribeError | None = None) -> None:
+        """Leave politely; `reason` fails the stream unless it is finished."""
+        if self._watch is not None:
+            self._watch.cancel()
+        self._connection.abandon()
+        if reason is not None:
+            self._protocol.receive_failure(reason)
+        self._flush()
+        self._drained.set()
+        self._changed.set()
+        if self._transport is not None:
+            self._transport.close()
+
+    def _watch_peer(self) -> None:
+        """Fail the stream when the peer is silent or takes nothing; probe it half-way."""
+        now = self._loop.time()
+        read_limit, write_limit = self._read_timeout_seconds, self._write_timeout_seconds
+        silent_seconds = now - self._received_at
+        stuck = self._connection.pending_bytes > 0 or not self._writable
+        if not stuck or self._connection.sent_bytes != self._sent_bytes:
+            self._progress_at, self._sent_bytes = now, self._connection.sent_bytes
+        if silent_seconds >= read_limit:
+            self._disconnect(ReadTimeoutError(f"nothing arrived for {read_limit:g} s"))
+        elif now - self._progress_at >= write_limit:
+            self._disconnect(WriteTimeoutError(f"the service took no audio for {write_limit:g} s"))
+        else:
+            if silent_seconds >= read_limit / 2:
+                self._connection.ping()
+                self._flush()
+            self._watch = self._loop.call_later(min(read_limit, write_limit) / 4, self._watch_peer)
