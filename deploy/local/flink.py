@@ -1,0 +1,184 @@
+"""A real Flink for tests and the demo: Beam's job server with an embedded Flink 1.19 per job, on loopback.
+
+The Python workers run in Beam's PROCESS environment (`medstream-worker` of this virtual environment), so a
+worker that is killed comes back as a new process and the job continues from its checkpoint. Checkpoints go
+to files, as memory would hit Flink's 5 MB cap: each self-checkpoint of a source leaves a state descriptor
+in runners before 2.76 (Beam issue 27648).
+
+The jars pinned here are of Beam 2.62, the newest complete set; a job server jar of one's own is taken
+instead by `job_server_jar`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from rich.console import Console
+
+from deploy.local.jars import FLINK_LOCK, ensure_jars
+from deploy.local.java import class_path, java_executable
+from deploy.local.processes import ChildProcess, accepts_connections, free_port
+from deploy.local.server import LocalServer
+from deploy.local.worker import LOG_DIRECTORY_VARIABLE
+
+_MAIN_CLASS = "org.apache.beam.runners.flink.FlinkJobServerDriver"
+_REST_PORTS = 50  # every job has a Flink, and every Flink a REST server
+
+_JVM_OPTIONS = (
+    "-Xmx512m",
+    "-Xms96m",
+    "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=1",
+    *(
+        f"--add-opens=java.base/{package}=ALL-UNNAMED"
+        for package in (
+            "java.lang",
+            "java.lang.invoke",
+            "java.net",
+            "java.nio",
+            "java.util",
+            "java.util.concurrent",
+        )
+    ),
+    "-Dorg.slf4j.simpleLogger.showDateTime=true",
+    "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSS",
+)
+
+
+class FlinkJobServer(LocalServer):
+    """Beam's Flink job server in `directory`: its settings, checkpoints, log and workers' logs."""
+
+    name = "Flink"
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        job_server_jar: Path | None = None,
+        java: Path | None = None,
+        console: Console | None = None,
+        detached: bool = False,
+    ) -> None:
+        super().__init__(directory, detached=detached)
+        self._job_server_jar = job_server_jar
+        self._java = java
+        self._console = console
+        self._port, self._artifact_port, self._expansion_port = free_port(), free_port(), free_port()
+
+    @property
+    def log_path(self) -> Path:
+        return self.directory / "flink.log"
+
+    @property
+    def worker_log_directory(self) -> Path:
+        """Where each Python worker writes a log of its own."""
+        return self.directory / "workers"
+
+    @property
+    def job_endpoint(self) -> str:
+        """`host:port` for Beam's `--job_endpoint`; the same after every restart."""
+        return f"localhost:{self._port}"
+
+    def pipeline_options(
+        self,
+        *,
+        parallelism: int = 1,
+        checkpointing_interval_ms: int = 1_000,
+        worker_environment: Mapping[str, str] | None = None,
+    ) -> list[str]:
+        """Beam options to run a streaming pipeline here; see the function of the same name."""
+        environment = {LOG_DIRECTORY_VARIABLE: str(self.worker_log_directory), **(worker_environment or {})}
+        return pipeline_options(
+            self.job_endpoint,
+            parallelism=parallelism,
+            checkpointing_interval_ms=checkpointing_interval_ms,
+            worker_environment=environment,
+        )
+
+    def _launch(self) -> ChildProcess:
+        jars = (
+            [self._job_server_jar] if self._job_server_jar else ensure_jars(FLINK_LOCK, console=self._console)
+        )
+        temporary = self._directory_for("tmp")
+        return ChildProcess(
+            self.name,
+            [
+                java_executable(self._java),
+                *_JVM_OPTIONS,
+                f"-Djava.io.tmpdir={temporary}",
+                *("-cp", class_path(jars), _MAIN_CLASS),
+                "--job-host=localhost",
+                f"--job-port={self._port}",
+                f"--artifact-port={self._artifact_port}",
+                f"--expansion-port={self._expansion_port}",
+                f"--artifacts-dir={self._directory_for('artifacts')}",
+                "--flink-master=[local]",
+                f"--flink-conf-dir={self._write_configuration(temporary)}",
+            ],
+            log_path=self.log_path,
+            directory=self.directory,
+            detached=self._detached,
+        )
+
+    def _is_ready(self) -> bool:
+        return accepts_connections(self._port, "localhost")
+
+    def _directory_for(self, name: str) -> Path:
+        path = self.directory / name
+        path.mkdir(exist_ok=True)
+        return path
+
+    def _write_configuration(self, temporary: Path) -> Path:
+        rest_port = free_port()
+        settings = {
+            "state.checkpoint-storage": "filesystem",
+            "state.checkpoints.dir": self._directory_for("checkpoints").as_uri(),
+            "state.savepoints.dir": self._directory_for("savepoints").as_uri(),
+            "state.checkpoints.num-retained": "3",
+            "restart-strategy.type": "fixed-delay",
+            "restart-strategy.fixed-delay.delay": "1 s",
+            "restart-strategy.fixed-delay.attempts": "2147483647",
+            "rest.bind-address": "127.0.0.1",
+            "rest.bind-port": f"{rest_port}-{rest_port + _REST_PORTS}",
+            "io.tmp.dirs": str(temporary),
+        }
+        folder = self._directory_for("conf")
+        text = "".join(f"{key}: {value}\n" for key, value in settings.items())
+        (folder / "flink-conf.yaml").write_text(text)
+        return folder
+
+
+def pipeline_options(
+    job_endpoint: str,
+    *,
+    parallelism: int = 1,
+    checkpointing_interval_ms: int = 1_000,
+    worker_environment: Mapping[str, str] | None = None,
+) -> list[str]:
+    """Beam options for a streaming pipeline on the job server at `job_endpoint`, workers in this environment.
+
+    `checkpointing_interval` must be a pipeline option: set in Flink's configuration only, Beam shuts the
+    sources down and no checkpoint completes. Without a state cache each read is a round trip to the JVM.
+    Short bundles keep the latency low. Without `finish_bundle_before_checkpointing` jobs came back from a
+    restart with a source partition that was never read again.
+    """
+    worker = {
+        "command": str(Path(sys.executable).with_name("medstream-worker")),
+        "env": dict(worker_environment or {}),
+    }
+    return [
+        "--runner=PortableRunner",
+        f"--job_endpoint={job_endpoint}",
+        "--streaming",
+        "--environment_type=PROCESS",
+        f"--environment_config={json.dumps(worker)}",
+        f"--parallelism={parallelism}",
+        f"--checkpointing_interval={checkpointing_interval_ms}",
+        "--finish_bundle_before_checkpointing",
+        "--max_cache_memory_usage_mb=100",
+        "--max_bundle_time_mills=100",
+        "--experiments=data_buffer_time_limit_ms=20",
+    ]
