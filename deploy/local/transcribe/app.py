@@ -1,0 +1,130 @@
+"""The endpoint as an ASGI 3 application: routes, admission, errors before a stream.
+
+`POST /medical-stream-transcription` is full duplex over HTTP/2: the 200 and its headers go out before any
+audio is awaited, results while audio comes in (`exchange.py`). A refused request gets an HTTP status, the
+header
+`x-amzn-errortype` and a JSON body, as the service sends them.
+
+Beside the service there are local routes, over HTTP/1.1 too: `GET|POST|DELETE /_local/faults` (see
+`faults.py`) and `GET /_local/status`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import MutableMapping
+from typing import Any
+
+from connectors.transcribe.model import PATH
+from deploy.local.transcribe.authentication import SignedHttpRequest
+from deploy.local.transcribe.errors import FaultError, ServiceFault, bad_request
+from deploy.local.transcribe.event_log import EventLog
+from deploy.local.transcribe.exchange import Exchange, Receive, SendMessage, now_ms
+from deploy.local.transcribe.faults import parse_faults
+from deploy.local.transcribe.recognition import RecognitionHost
+from deploy.local.transcribe.results import encode_error_body
+from deploy.local.transcribe.service import Admission, TranscribeService
+
+Scope = MutableMapping[str, Any]
+
+MAX_CONTROL_BODY_BYTES = 64 * 1024
+
+_log = logging.getLogger(__name__)
+
+
+class TranscribeApp:
+    """The ASGI 3 application."""
+
+    def __init__(self, service: TranscribeService, host: RecognitionHost, event_log: EventLog) -> None:
+        self._service = service
+        self._host = host
+        self._event_log = event_log
+        self._exchanges: set[Exchange] = set()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: SendMessage) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            return  # a WebSocket that is not accepted is refused by the server with 403
+        if scope["path"].startswith("/_local/"):
+            await self._serve_control(scope, receive, send)
+            return
+        try:
+            admission = self._admit(scope)
+            exchange = Exchange(self._service, admission, self._event_log, receive, send)
+            await exchange.open_recognition(self._host)
+        except ServiceFault as fault:
+            _log.info("request refused: %s", fault.code)
+            await _send_error(send, fault)
+            return
+        self._exchanges.add(exchange)
+        try:
+            await exchange.run()
+        finally:
+            self._exchanges.discard(exchange)
+
+    def abort_streams(self) -> None:
+        """Break off all streams, as a service that is going down does."""
+        for exchange in self._exchanges:
+            exchange.abort()
+
+    def _admit(self, scope: Scope) -> Admission:
+        if scope["path"] != PATH or scope["method"] != "POST":
+            raise ServiceFault("UnknownOperationException", f"There is only POST {PATH}.")
+        if scope["http_version"] != "2":
+            raise bad_request("The operation needs HTTP/2; the request came over HTTP/1.1.")
+        return self._service.admit(_signed_request(scope), now_ms())
+
+    async def _serve_control(self, scope: Scope, receive: Receive, send: SendMessage) -> None:
+        faults = self._service.faults
+        route = (scope["method"], scope["path"])
+        document: object
+        if route == ("GET", "/_local/status"):
+            document = {"streams": len(self._service.streams)}
+        elif route == ("GET", "/_local/faults"):
+            document = faults.to_json_list()
+        elif route == ("DELETE", "/_local/faults"):
+            faults.clear()
+            document = []
+        elif route == ("POST", "/_local/faults"):
+            try:
+                self._service.inject(parse_faults(json.loads(await _read_body(receive))))
+            except (ValueError, FaultError) as error:
+                reason = str(error) if isinstance(error, FaultError) else "the body is not JSON"
+                await _send_json(send, 400, {"Message": reason})
+                return
+            document = faults.to_json_list()
+        else:
+            await _send_json(send, 404, {"Message": "There are /_local/status and /_local/faults."})
+            return
+        await _send_json(send, 200, document)
+
+
+def _signed_request(scope: Scope) -> SignedHttpRequest:
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in scope["headers"]:
+        headers[raw_name.decode("latin-1").lower()] = raw_value.decode("latin-1")
+    return SignedHttpRequest(scope["method"], scope["path"], scope["query_string"].decode("latin-1"), headers)
+
+
+async def _read_body(receive: Receive) -> bytes:
+    body = b""
+    while len(body) <= MAX_CONTROL_BODY_BYTES:
+        message = await receive()
+        body += bytes(message.get("body", b""))
+        if not message.get("more_body", False):
+            return body
+    raise FaultError(f"the body is longer than {MAX_CONTROL_BODY_BYTES} bytes")
+
+
+async def _send_json(send: SendMessage, status: int, document: object) -> None:
+    headers = [(b"content-type", b"application/json")]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": json.dumps(document).encode()})
+
+
+async def _send_error(send: SendMessage, fault: ServiceFault) -> None:
+    """The answer before a stream: HTTP status, `x-amzn-errortype`, and the message in JSON."""
+    headers = [(b"content-type", b"application/json"), (b"x-amzn-errortype", fault.code.encode())]
+    await send({"type": "http.response.start", "status": fault.http_status, "headers": headers})
+    await send({"type": "http.response.body", "body": encode_error_body(fault.message)})

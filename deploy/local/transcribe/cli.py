@@ -1,0 +1,108 @@
+"""`medstream endpoint`: the local Transcribe-Medical-compatible endpoint from the command line."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from deploy.local.transcribe.app import TranscribeApp
+from deploy.local.transcribe.authentication import LOCAL_ACCESS_KEY_ID, LOCAL_SECRET_ACCESS_KEY, Keyring
+from deploy.local.transcribe.errors import LocalTranscribeError
+from deploy.local.transcribe.event_log import EventLog
+from deploy.local.transcribe.faults import FaultBook, FaultRule, load_faults
+from deploy.local.transcribe.recognisers.markers import MarkersRecogniser
+from deploy.local.transcribe.recognisers.scripted import built_in_book, load_script_book, scripted_factory
+from deploy.local.transcribe.recognition import InlineHost, RecognitionHost
+from deploy.local.transcribe.service import ServiceLimits, TranscribeService
+from deploy.local.transcribe.serving import ListenSettings, serve
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+class RecogniserName(StrEnum):
+    """The recognisers that come with medstream."""
+
+    SCRIPTED = "scripted"
+    MARKERS = "markers"
+    POCKETSPHINX = "pocketsphinx"
+
+
+@app.callback(invoke_without_command=True)
+def endpoint(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 chooses a free one.")] = 8760,
+    recogniser: Annotated[
+        RecogniserName, typer.Option(help="What turns audio into words.")
+    ] = RecogniserName.SCRIPTED,
+    script: Annotated[Path | None, typer.Option(help="Script file of the scripted recogniser.")] = None,
+    tls_cert: Annotated[Path | None, typer.Option(help="PEM certificate; serves TLS with ALPN h2.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="PEM key of --tls-cert.")] = None,
+    lm: Annotated[Path | None, typer.Option(help="Language model of pocketsphinx (ARPA).")] = None,
+    dictionary: Annotated[
+        Path | None, typer.Option("--dict", help="Pronunciation dictionary of pocketsphinx.")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Most recognitions of pocketsphinx at once.")] = 8,
+    region: Annotated[str, typer.Option(help="Region that requests must be signed for.")] = "us-east-1",
+    access_key_id: Annotated[str, typer.Option(help="The key that is known.")] = LOCAL_ACCESS_KEY_ID,
+    secret_access_key: Annotated[
+        str, typer.Option(help="Its secret.", show_default=False)
+    ] = LOCAL_SECRET_ACCESS_KEY,
+    max_streams: Annotated[int, typer.Option(min=1, help="Streams at once.")] = 25,
+    idle_timeout_seconds: Annotated[float, typer.Option(min=0.1, help="Wait for new audio.")] = 15.0,
+    max_stream_seconds: Annotated[float, typer.Option(min=0.1, help="Longest stream.")] = 14_400.0,
+    faults: Annotated[Path | None, typer.Option(help="JSON file with fault rules.")] = None,
+    event_log: Annotated[Path | None, typer.Option(help="File for one JSON line per event.")] = None,
+    ready_file: Annotated[
+        Path | None, typer.Option(help="Written with port and pid once the endpoint listens.")
+    ] = None,
+) -> None:
+    """Serve a local endpoint that speaks Amazon Transcribe Medical streaming over HTTP/2."""
+    if (tls_cert is None) != (tls_key is None):
+        raise typer.BadParameter("--tls-cert and --tls-key belong together")
+    listen = ListenSettings(host, port, tls_cert, tls_key)
+    keyring = Keyring(region, {access_key_id: secret_access_key})
+    limits = ServiceLimits(max_streams, idle_timeout_seconds, max_stream_seconds)
+    try:
+        book = FaultBook([FaultRule(fault) for fault in (load_faults(faults) if faults else [])])
+        recognition = _recognition_host(recogniser, script, lm, dictionary, workers)
+        service = TranscribeService(keyring, limits, book)
+        asgi = TranscribeApp(service, recognition, EventLog(event_log, time.time))
+        asyncio.run(serve(asgi, listen, lambda bound: _announce(listen, bound, keyring, ready_file)))
+    except LocalTranscribeError as error:
+        typer.echo(f"medstream endpoint: {error}", err=True)
+        raise typer.Exit(1) from None
+
+
+def _recognition_host(
+    name: RecogniserName, script: Path | None, lm: Path | None, dictionary: Path | None, workers: int
+) -> RecognitionHost:
+    match name:
+        case RecogniserName.SCRIPTED:
+            return InlineHost(scripted_factory(load_script_book(script) if script else built_in_book()))
+        case RecogniserName.MARKERS:
+            return InlineHost(lambda request: MarkersRecogniser(request.sample_rate_hertz))
+        case RecogniserName.POCKETSPHINX:
+            raise LocalTranscribeError(f"{lm} {dictionary} {workers}")
+
+
+def _announce(listen: ListenSettings, port: int, keyring: Keyring, ready_file: Path | None) -> None:
+    """Say that the endpoint listens, and how a client finds it."""
+    host = f"[{listen.host}]" if ":" in listen.host else listen.host
+    url = f"{listen.scheme}://{host}:{port}"
+    key_id, secret = next(iter(keyring.secrets.items()))
+    shown = secret if secret == LOCAL_SECRET_ACCESS_KEY else "(as given)"
+    typer.echo(
+        f"Endpoint ready at {url} — use: --endpoint-url {url} --region {keyring.region} with "
+        f"AWS_ACCESS_KEY_ID={key_id} AWS_SECRET_ACCESS_KEY={shown}"
+    )
+    if ready_file is not None:
+        partial = ready_file.with_name(ready_file.name + ".part")
+        partial.write_text(json.dumps({"port": port, "pid": os.getpid(), "url": url}), encoding="utf-8")
+        partial.replace(ready_file)

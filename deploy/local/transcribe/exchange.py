@@ -1,0 +1,184 @@
+"""One stream between its request, its recognisers and its response.
+
+Three things run for each stream: the reader of the request body, a watch over the stream's deadlines, and
+whatever the recognisers deliver. All of them end in `Exchange.perform`, which carries out the commands of the
+`TranscriptionStream`.
+
+How a stream ends on the wire (granian 2.8, measured): a last body part with `more_body` false is END_STREAM,
+returning without one RST_STREAM(INTERNAL_ERROR), which is what the fault `reset` uses. ASGI offers no other
+frame. A client that vanishes looks like one that ended its body.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from deploy.local.transcribe.errors import ServiceFault, SpeechError
+from deploy.local.transcribe.event_log import EventLog
+from deploy.local.transcribe.recognisers import Segment
+from deploy.local.transcribe.recognition import Recognition, RecognitionHost
+from deploy.local.transcribe.service import Admission, TranscribeService
+from deploy.local.transcribe.stream import (
+    Command,
+    EndResponse,
+    FinalSent,
+    FinishRecognition,
+    PauseReading,
+    Recognise,
+    ResetStream,
+    Send,
+    TranscriptionStream,
+)
+
+Receive = Callable[[], Awaitable[Mapping[str, Any]]]
+SendMessage = Callable[[Mapping[str, Any]], Awaitable[None]]
+
+WATCH_INTERVAL_SECONDS = 0.25
+"""Deadlines move with every chunk, so the watch looks again at least this often."""
+
+_log = logging.getLogger(__name__)
+
+
+def now_ms() -> int:
+    """The wall clock, which signatures are checked against."""
+    return time.time_ns() // 1_000_000
+
+
+class Exchange:
+    """One stream between its request, its recognisers and its response."""
+
+    def __init__(
+        self,
+        service: TranscribeService,
+        admission: Admission,
+        event_log: EventLog,
+        receive: Receive,
+        send: SendMessage,
+    ) -> None:
+        self._service = service
+        self._admission = admission
+        self._event_log = event_log
+        self._receive = receive
+        self._send = send
+        self._send_lock = asyncio.Lock()  # parts of the response leave in the order of their commands
+        self._over = asyncio.Event()
+        self._end_reason = "aborted"
+        self._recognitions: list[Recognition] = []
+        self._stream: TranscriptionStream = service.open_stream(admission, now_ms())
+
+    async def open_recognition(self, host: RecognitionHost) -> None:
+        """Take a recogniser for each channel; raises `ServiceFault` when there is none left."""
+        try:
+            for channel in range(len(self._admission.channel_ids)):
+                deliver = partial(self._deliver, channel)
+                self._recognitions.append(await host.open(self._admission.recognition_request, deliver))
+        except ServiceFault:
+            self._release()
+            raise
+
+    async def run(self) -> None:
+        """Serve the stream until its response has ended; returning early resets it."""
+        admission = self._admission
+        self._event_log.stream_started(
+            admission.session_id, admission.request_id, admission.parameters.media_sample_rate_hertz
+        )
+        tasks: list[asyncio.Task[None]] = []
+        try:
+            headers = [(name.encode(), value.encode()) for name, value in admission.response_headers()]
+            await self._send({"type": "http.response.start", "status": 200, "headers": headers})
+            await self.perform(self._stream.start())
+            tasks = [asyncio.create_task(self._guard(work())) for work in (self._read, self._watch)]
+            await self._over.wait()
+        finally:
+            for task in tasks:
+                task.cancel()
+            self._release()
+            self._event_log.stream_ended(
+                admission.session_id, admission.request_id, self._end_reason, self._stream.audio_seconds
+            )
+
+    def abort(self) -> None:
+        """Break the stream off."""
+        self._over.set()
+
+    async def perform(self, commands: Sequence[Command]) -> None:
+        """Carry out commands in order; what they make known is carried out as it comes."""
+        for command in commands:
+            match command:
+                case Recognise(channels):
+                    await self._recognise(channels)
+                case Send(data):
+                    await self._transmit(data, more=True)
+                case FinalSent(result_id, end_seconds, received_seconds):
+                    session_id = self._admission.session_id
+                    self._event_log.final_sent(session_id, result_id, end_seconds, received_seconds)
+                case FinishRecognition():
+                    await self._finish_recognition()
+                case PauseReading(seconds):
+                    await asyncio.sleep(seconds)
+                case EndResponse(reason):
+                    await self._transmit(b"", more=False)
+                    self._finish(reason)
+                case ResetStream(reason):
+                    self._finish(reason)
+
+    async def _recognise(self, channels: Sequence[bytes]) -> None:
+        for recognition, pcm in zip(self._recognitions, channels, strict=True):
+            await recognition.accept(pcm)
+
+    async def _finish_recognition(self) -> None:
+        for recognition in self._recognitions:
+            await recognition.finish()
+        await self.perform(self._stream.recognition_finished())
+
+    def _finish(self, reason: str) -> None:
+        self._end_reason = reason
+        self._over.set()
+
+    async def _transmit(self, data: bytes, *, more: bool) -> None:
+        async with self._send_lock:
+            await self._send({"type": "http.response.body", "body": data, "more_body": more})
+
+    async def _deliver(self, channel: int, segments: Sequence[Segment]) -> None:
+        await self.perform(self._stream.receive_segments(channel, segments))
+
+    async def _guard(self, work: Awaitable[None]) -> None:
+        """Run a task of the stream; what breaks it ends the stream and is logged by its type alone."""
+        try:
+            await work
+        except SpeechError as error:
+            _log.warning("recognition failed: %s", error)
+            await self.perform(self._stream.recognition_failed())
+        except Exception as error:  # whatever it is, the client must see an abnormal end
+            _log.error("stream broken off by %s", type(error).__name__)
+            self._finish(type(error).__name__)
+
+    async def _read(self) -> None:
+        """Pass the request body to the stream until it ends."""
+        while True:
+            message = await self._receive()
+            if body := message.get("body", b""):
+                await self.perform(self._stream.receive_data(body, now_ms()))
+            if not message.get("more_body", False):
+                await self.perform(self._stream.receive_end())
+                return
+
+    async def _watch(self) -> None:
+        """Call the stream at its deadlines."""
+        while True:
+            deadline_ms = self._stream.next_deadline_ms()
+            wait = WATCH_INTERVAL_SECONDS
+            if deadline_ms is not None:
+                wait = min(wait, max(0.001, (deadline_ms - now_ms()) / 1000))
+            await asyncio.sleep(wait)
+            await self.perform(self._stream.handle_timeout(now_ms()))
+
+    def _release(self) -> None:
+        for recognition in self._recognitions:
+            recognition.close()
+        self._service.close_stream(self._admission)

@@ -1,0 +1,195 @@
+"""Faults on request: what goes wrong, on which streams, and when.
+
+A rule is a JSON object, given in a file (`--faults`) or posted to `/_local/faults`:
+
+    {"kind": "reset", "after_partials": 2}                          cut one stream within a segment
+    {"kind": "exception", "code": "InternalFailureException", "after_audio_seconds": 3, "times": 2}
+    {"kind": "refuse", "code": "LimitExceededException", "times": 5}
+    {"kind": "stall", "after_audio_seconds": 2, "seconds": 4}
+
+`kind`
+    `refuse`      answer the request with an HTTP error instead of a stream (`code`, `message`, `http_status`)
+    `reset`       break the stream off: HTTP/2 RST_STREAM (INTERNAL_ERROR), nothing is said
+    `exception`   send an exception event, then end the stream (`code`, `message`)
+    `clean_end`   end the stream as if all was done, without the results that are due
+    `truncate`    send half of an event-stream message, then end the stream
+    `stall`       send nothing for `seconds` (absent: as long as the stream lives); audio is still read
+    `slow_read`   wait `seconds` (default 1) before each further read of audio, so that flow control holds
+    the client
+`after_audio_seconds`, `after_partials`
+    when it happens: once that much audio, and that many partials of the stream's segments, were processed
+    (default: 0, with the first audio)
+`times`
+    how often the rule acts in all (default 1; null: always). A rule that was not reached is not used up.
+`skip_streams`
+    how many matching streams are left in peace first (default 0)
+`vocabulary_name`
+    only streams that name this vocabulary
+`running`
+    true: the streams that are open now, instead of those to come
+
+The rules are plain values and counters; `TranscriptionStream` asks them as audio and results pass.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from deploy.local.transcribe.errors import FaultError
+
+
+class FaultKind(StrEnum):
+    """What goes wrong; see the module's docstring."""
+
+    REFUSE = "refuse"
+    RESET = "reset"
+    EXCEPTION = "exception"
+    CLEAN_END = "clean_end"
+    TRUNCATE = "truncate"
+    STALL = "stall"
+    SLOW_READ = "slow_read"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One rule; see the module's docstring for the fields."""
+
+    kind: FaultKind
+    after_audio_seconds: float = 0.0
+    after_partials: int = 0
+    times: int | None = 1
+    skip_streams: int = 0
+    vocabulary_name: str | None = None
+    running: bool = False
+    code: str = "InternalFailureException"
+    message: str = "Injected fault of the local endpoint."
+    http_status: int | None = None
+    seconds: float | None = None
+
+    def to_json_dict(self) -> dict[str, Any]:
+        """The rule as `parse_fault` reads it."""
+        return {entry.name: getattr(self, entry.name) for entry in fields(self)}
+
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    "after_audio_seconds": (int, float),
+    "after_partials": (int,),
+    "times": (int, type(None)),
+    "skip_streams": (int,),
+    "vocabulary_name": (str, type(None)),
+    "running": (bool,),
+    "code": (str,),
+    "message": (str,),
+    "http_status": (int, type(None)),
+    "seconds": (int, float, type(None)),
+}
+
+
+def parse_fault(rule: object) -> Fault:
+    """Read one rule; raises `FaultError` naming the field."""
+    if not isinstance(rule, Mapping):
+        raise FaultError("a fault rule is a JSON object")
+    values = dict(rule)
+    kind = values.pop("kind", None)
+    if kind not in set(FaultKind):
+        raise FaultError(f"kind: one of {', '.join(FaultKind)} is needed")
+    for name, value in values.items():
+        _check_field(name, value)
+    return Fault(FaultKind(kind), **values)
+
+
+def _check_field(name: str, value: object) -> None:
+    if name not in _TYPES:
+        raise FaultError(f"{name}: no such field; there are kind, {', '.join(_TYPES)}")
+    is_bool_for_number = isinstance(value, bool) and bool not in _TYPES[name]
+    if not isinstance(value, _TYPES[name]) or is_bool_for_number:
+        raise FaultError(f"{name}: a value of type {type(value).__name__} cannot be used")
+    if isinstance(value, int | float) and value < 0:
+        raise FaultError(f"{name}: {value} is below 0")
+    if name == "http_status" and value is not None and not (isinstance(value, int) and 400 <= value <= 599):
+        raise FaultError(f"http_status: {value} is no HTTP error status (400 to 599)")
+
+
+def parse_faults(document: object) -> list[Fault]:
+    """Read one rule or a list of rules."""
+    return [parse_fault(rule) for rule in (document if isinstance(document, list) else [document])]
+
+
+def load_faults(path: Path) -> list[Fault]:
+    """Read the rules of a JSON file; raises `FaultError` naming the file."""
+    try:
+        return parse_faults(json.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise FaultError(f"--faults {path}: {error.strerror or 'cannot be read'}") from error
+    except ValueError:
+        raise FaultError(f"--faults {path}: not JSON") from None
+    except FaultError as error:
+        raise FaultError(f"--faults {path}: {error}") from None
+
+
+@dataclass(slots=True)
+class FaultRule:
+    """A rule at work: it counts the streams it skipped and how often it acted."""
+
+    fault: Fault
+    acted: int = 0
+    skipped: int = 0
+
+    @property
+    def is_spent(self) -> bool:
+        """True once the rule has acted as often as it may."""
+        return self.fault.times is not None and self.acted >= self.fault.times
+
+    def concerns(self, vocabulary_name: str | None) -> bool:
+        """True if the rule may act on a stream with this vocabulary."""
+        wanted = self.fault.vocabulary_name
+        return not self.is_spent and (wanted is None or wanted == vocabulary_name)
+
+    def act_if_due(self, audio_seconds: float, partials: int) -> bool:
+        """Count the rule as acting if its moment has come; True if so."""
+        fault = self.fault
+        due = audio_seconds >= fault.after_audio_seconds and partials >= fault.after_partials
+        if not due or self.is_spent:
+            return False
+        self.acted += 1
+        return True
+
+
+@dataclass(slots=True)
+class FaultBook:
+    """All rules of the endpoint, in the order in which they were given."""
+
+    rules: list[FaultRule] = field(default_factory=list)
+
+    def add(self, faults: Sequence[Fault]) -> list[FaultRule]:
+        """Add rules; returns those for streams that are running."""
+        added = [FaultRule(fault) for fault in faults]
+        self.rules += added
+        return [rule for rule in added if rule.fault.running]
+
+    def clear(self) -> None:
+        """Forget all rules; streams to which a rule was assigned already keep it until it has acted."""
+        for rule in self.rules:
+            rule.acted = max(rule.acted, rule.fault.times or 0)
+        self.rules.clear()
+
+    def rules_for_new_stream(self, vocabulary_name: str | None) -> list[FaultRule]:
+        """The rules that may act on a stream that opens now; counts the stream as skipped where it is."""
+        chosen = []
+        for rule in self.rules:
+            if rule.fault.running or not rule.concerns(vocabulary_name):
+                continue
+            if rule.skipped < rule.fault.skip_streams:
+                rule.skipped += 1
+            else:
+                chosen.append(rule)
+        return chosen
+
+    def to_json_list(self) -> list[dict[str, Any]]:
+        """The rules with their counters."""
+        return [rule.fault.to_json_dict() | {"acted": rule.acted} for rule in self.rules]
