@@ -1,0 +1,77 @@
+"""Fixtures of real servers for the integration tests, started when a test first asks for them, on free ports.
+
+A failing test's report names the folder with the servers' logs and the workers' logs.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+
+from deploy.local.flink import FlinkJobServer
+from deploy.local.kafka import KafkaBroker
+
+_STACK_DIRECTORY = pytest.StashKey[Path]()
+
+
+class MakeTopic(Protocol):
+    """Creates a topic with a name of its own and returns the name; `configs` are topic settings."""
+
+    def __call__(self, partitions: int = 1, **configs: str) -> str: ...
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever lies in this folder needs the local stack, so it carries the marker."""
+    folder = Path(__file__).parent
+    for item in items:
+        if folder in item.path.parents:
+            item.add_marker(pytest.mark.integration)
+
+
+@pytest.fixture(scope="session")
+def stack_directory(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
+    """Folder of this run's servers; pytest keeps the folders of the last three runs."""
+    directory = tmp_path_factory.mktemp("stack", numbered=False)
+    request.config.stash[_STACK_DIRECTORY] = directory
+    return directory
+
+
+@pytest.fixture(scope="session")
+def kafka_broker(stack_directory: Path) -> Iterator[KafkaBroker]:
+    """A broker for all tests; whoever kills it restarts it."""
+    with KafkaBroker(stack_directory / "kafka") as broker:
+        yield broker
+
+
+@pytest.fixture(scope="session")
+def flink(stack_directory: Path) -> Iterator[FlinkJobServer]:
+    """A Flink job server for all tests; each test cancels its jobs."""
+    with FlinkJobServer(stack_directory / "flink") as server:
+        yield server
+
+
+@pytest.fixture
+def topic(kafka_broker: KafkaBroker) -> MakeTopic:
+    """Makes topics that no other test has: `topic(partitions=4, **{"retention.ms": "1000"})`."""
+
+    def make(partitions: int = 1, **configs: str) -> str:
+        name = f"test-{uuid.uuid4().hex[:12]}"
+        kafka_broker.create_topics({name: partitions}, configs)
+        return name
+
+    return make
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
+    report = yield
+    directory = item.config.stash.get(_STACK_DIRECTORY, None)
+    if report.failed and directory is not None:
+        logs = "\n".join(str(log) for log in sorted(directory.rglob("*.log")))
+        report.sections.append(("logs of the local stack", logs))
+    return report
