@@ -68,7 +68,8 @@ class UnknownFingerprint(UndecodableRecord):
     def __init__(self, fingerprint: str, known: Sequence[str]) -> None:
         super().__init__(
             f"the value was written with a schema of fingerprint {fingerprint}, "
-            f"which this reader does not know; it knows {', '.join(known)}. Add the producer's schema to the reader's writer schemas."
+            f"which this reader does not know; it knows {', '.join(known)}. "
+            "Add the producer's schema to the reader's writer schemas."
         )
         self.fingerprint = fingerprint
         self.known = tuple(known)

@@ -153,8 +153,8 @@ class LostOffsets(KafkaConnectorError):
     def __init__(self, topic: str, partition: int, first_offset: int, end_offset: int) -> None:
         super().__init__(
             f"Kafka no longer has offsets {first_offset} to {end_offset - 1} of {topic}-{partition}: "
-            "retention removed them before they were read. Raise the topic's retention.ms and retention.bytes, "
-            "or start with --on-lost-offsets skip to go on behind the gap."
+            "retention removed them before they were read. Raise the topic's retention.ms and "
+            "retention.bytes, or start with --on-lost-offsets skip to go on behind the gap."
         )
         self.topic = topic
         self.partition = partition

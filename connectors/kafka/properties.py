@@ -190,7 +190,7 @@ def to_settings(properties: Mapping[str, str], origin: str) -> dict[str, Value]:
 
 
 def _read(name: str, value: str) -> dict[str, Value]:
-    """Settings of one property. Raises ValueError with what is wrong, LookupError when the name is unknown."""
+    """Settings of one property. Raises ValueError with what is wrong, LookupError for an unknown name."""
     if name in SET_BY_MEDSTREAM:
         raise ValueError(f"is not taken here: {SET_BY_MEDSTREAM[name]}")
     if name == _JAAS:

@@ -1,0 +1,148 @@
+"""One idempotent Kafka producer per worker process, with a bound on what is in flight.
+
+kafka-python's `send` has no back-pressure: it buffers without limit while a broker is away. Here `send`
+blocks while more than `max_in_flight_bytes` are unacknowledged, and gives up after the delivery timeout. A
+producer that failed fatally is replaced, so that the runner's retry of the bundle finds a working one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from kafka import errors as kafka_errors
+
+from connectors.kafka.client import ClientConfig
+from connectors.kafka.errors import DeliveryFailed, KafkaConnectorError, RecordTooLarge
+
+MAX_IN_FLIGHT_BYTES = 16 * 1024 * 1024
+_RECORD_OVERHEAD_BYTES = 100
+
+Headers = Sequence[tuple[str, bytes]]
+
+
+class Delivery:
+    """The acknowledgement of one record, to be waited for."""
+
+    __slots__ = ("_future", "size_bytes", "topic")
+
+    def __init__(self, topic: str, future: Any, size_bytes: int) -> None:
+        self.topic = topic
+        self.size_bytes = size_bytes
+        self._future = future
+
+    def outcome(self, timeout_seconds: float) -> Exception | None:
+        """kafka-python's error, or None when the record is acknowledged."""
+        try:
+            self._future.get(timeout=timeout_seconds)
+        except Exception as error:
+            return error
+        return None
+
+
+class Publisher:
+    """Sends records and waits for their acknowledgements. Thread-safe."""
+
+    def __init__(self, config: ClientConfig, max_in_flight_bytes: int = MAX_IN_FLIGHT_BYTES) -> None:
+        self._config = config
+        self._max_in_flight_bytes = max_in_flight_bytes
+        self._room = threading.Condition()
+        self._in_flight_bytes = 0
+        self._producer: Any = None
+        settings = dict(config.settings)
+        self._timeout_seconds = float(settings.get("delivery_timeout_ms") or 30_000) / 1000
+
+    @property
+    def in_flight_bytes(self) -> int:
+        """Bytes handed to the producer and not yet acknowledged or failed."""
+        return self._in_flight_bytes
+
+    def send(self, topic: str, key: bytes | None, value: bytes | None, headers: Headers) -> Delivery:
+        """Hand one record to the producer; blocks while too much is in flight.
+
+        Raises RecordTooLarge, DeliveryFailed (no room or no topic metadata in time), BrokerUnreachable.
+        """
+        size = _RECORD_OVERHEAD_BYTES + len(key or b"") + len(value or b"")
+        size += sum(len(name) + len(content) for name, content in headers)
+        producer = self._reserve(topic, size)
+        try:
+            future = producer.send(topic, key=key, value=value, headers=list(headers))
+        except Exception as error:
+            self._release(size)
+            raise self._mapped(topic, size, error) from None
+        future.add_both(lambda _: self._release(size))
+        return Delivery(topic, future, size)
+
+    def wait(self, deliveries: Iterable[Delivery]) -> None:
+        """Return when all are acknowledged. Raises the first failure: DeliveryFailed, RecordTooLarge,
+        NotAuthorized.
+        """
+        deadline = time.monotonic() + self._timeout_seconds + 5.0  # the producer's own timeout comes first
+        for delivery in deliveries:
+            error = delivery.outcome(max(0.0, deadline - time.monotonic()))
+            if error is not None:
+                self._replace_after(error)
+                raise self._mapped(delivery.topic, delivery.size_bytes, error) from None
+
+    def close(self) -> None:
+        """Send what is buffered, within the delivery timeout, and close."""
+        with self._room:
+            producer, self._producer = self._producer, None
+        if producer is not None:
+            producer.close(timeout=self._timeout_seconds)
+
+    def _reserve(self, topic: str, size: int) -> Any:
+        """Room for `size` bytes and the producer to use. A record larger than the bound passes alone."""
+        with self._room:
+            room = self._room.wait_for(
+                lambda: (
+                    not self._in_flight_bytes or self._in_flight_bytes + size <= self._max_in_flight_bytes
+                ),
+                timeout=self._timeout_seconds,
+            )
+            if not room:
+                cause = f"{self._in_flight_bytes} bytes wait for acknowledgement for too long"
+                raise DeliveryFailed(topic, cause)
+            if self._producer is None:
+                self._producer = self._config.producer()
+            self._in_flight_bytes += size
+            return self._producer
+
+    def _release(self, size: int) -> None:
+        with self._room:
+            self._in_flight_bytes -= size
+            self._room.notify_all()
+
+    def _replace_after(self, error: Exception) -> None:
+        """The next send gets a new producer, unless only this record was at fault."""
+        if isinstance(error, (kafka_errors.MessageSizeTooLargeError, kafka_errors.RecordListTooLargeError)):
+            return
+        with self._room:
+            producer, self._producer = self._producer, None
+        if producer is not None:
+            with contextlib.suppress(Exception):
+                producer.close(timeout=0)
+
+    def _mapped(self, topic: str, size: int, error: Exception) -> KafkaConnectorError:
+        if isinstance(error, KafkaConnectorError):
+            return error
+        if isinstance(error, (kafka_errors.MessageSizeTooLargeError, kafka_errors.RecordListTooLargeError)):
+            return RecordTooLarge(topic, size)
+        if isinstance(error, kafka_errors.AuthorizationError):
+            return self._config.map_error(error)
+        return DeliveryFailed(topic, type(error).__name__)
+
+
+_PUBLISHERS: dict[ClientConfig, Publisher] = {}
+_PUBLISHERS_LOCK = threading.Lock()
+
+
+def shared_publisher(config: ClientConfig) -> Publisher:
+    """The process's publisher for this configuration."""
+    with _PUBLISHERS_LOCK:
+        if config not in _PUBLISHERS:
+            _PUBLISHERS[config] = Publisher(config)
+        return _PUBLISHERS[config]

@@ -1,0 +1,279 @@
+"""One Kafka consumer per worker process for all the partitions that the process reads.
+
+Beam hands the partitions of a worker to few threads, often to one, which serves them in turn. With a
+consumer each, a wait on an idle partition would delay the next one by as much. Here whoever waits polls for
+all: the thread inside `read` polls the one consumer, puts what arrives into each partition's buffer, and
+returns when there is data for its own partition, or for another one that may be waiting for this thread.
+Several threads take turns as the poller.
+
+A partition returns at most once per `min_interval_seconds`: that bounds the number of Beam's
+self-checkpoints under load, and collects a batch meanwhile, while the first record after a pause is handed
+over at once.
+
+kafka-python's consumer is not thread-safe: it is touched by the thread that holds the turn, and by nobody
+else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from kafka import TopicPartition
+from kafka import errors as kafka_errors
+
+from connectors.kafka.audio_log import to_record
+from connectors.kafka.client import ClientConfig
+from connectors.kafka.errors import KafkaConnectorError, LostOffsets, ReadFailed
+from connectors.kafka.records import KafkaRecord
+
+_POLL_SECONDS = 0.2
+"""The longest single poll; a thread that must change the assignment waits for its end."""
+_BUFFERED_RECORDS = 5_000
+"""A partition with more records in its buffer is paused."""
+_FORGET_SECONDS = 60.0
+"""A partition that nobody read for so long is given up: it moved to another worker."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one `read` found: records in order, and the offset to read next."""
+
+    records: list[KafkaRecord] = field(repr=False)
+    next_offset: int
+
+
+@dataclass(slots=True)
+class _Feed:
+    """One partition: records fetched and not yet taken, and where the consumer stands."""
+
+    next_offset: int
+    position: int
+    used_at: float
+    returned_at: float = float("-inf")
+    buffer: deque[KafkaRecord] = field(default_factory=deque, repr=False)
+    paused: bool = False
+    error: KafkaConnectorError | None = None
+    replaced: bool = False
+
+    def take(self, max_records: int) -> Batch:
+        count = min(max_records, len(self.buffer))
+        records = [self.buffer.popleft() for _ in range(count)]
+        if self.buffer:
+            self.next_offset = records[-1].offset + 1
+        else:  # also over offsets without a record: transaction markers, compaction
+            self.next_offset = max(self.next_offset, self.position)
+        return Batch(records, self.next_offset)
+
+
+class SharedConsumer:
+    """Reads any number of partitions for any number of threads through one consumer."""
+
+    def __init__(self, open_consumer: Callable[[], Any], clock: Callable[[], float] = time.monotonic) -> None:
+        self._open_consumer = open_consumer
+        self._clock = clock
+        self._turn = threading.Condition()
+        self._busy = False
+        self._wanted = 0
+        self._consumer: Any = None
+        self._feeds: dict[TopicPartition, _Feed] = {}
+
+    def read(
+        self,
+        topic: str,
+        partition: int,
+        offset: int,
+        *,
+        max_records: int,
+        min_interval_seconds: float,
+        idle_seconds: float,
+    ) -> Batch:
+        """Records of the partition from `offset`, waiting up to `idle_seconds` for the first.
+
+        The batch is empty when nothing came, or when another partition of this process has data. Raises
+        LostOffsets when retention removed the offset, ReadFailed or BrokerUnreachable (retryable) when
+        reading failed.
+        """
+        place = TopicPartition(topic, partition)
+        with self._turn:
+            feed = self._feed_at(place, offset)
+            deadline = self._clock() + idle_seconds
+            earliest = feed.returned_at + min_interval_seconds
+            self._wait(feed, deadline, earliest, max_records)
+            if feed.error is not None:
+                self._give_up(place, feed)
+                raise feed.error
+            if feed.replaced:  # another reader took the partition over meanwhile
+                return Batch([], offset)
+            feed.returned_at = feed.used_at = self._clock()
+            return feed.take(max_records)
+
+    def close(self) -> None:
+        """Close the consumer; a later read opens a new one."""
+        with self._turn, self._own_turn():
+            self._drop_consumer("the consumer was closed")
+
+    def _wait(self, feed: _Feed, deadline: float, earliest: float, max_records: int) -> None:
+        """Poll, or wait for the thread that polls, until there is a reason to return."""
+        while feed.error is None and not feed.replaced and len(feed.buffer) < max_records:
+            now = self._clock()
+            ready = feed.position > feed.next_offset or any(other.buffer for other in self._feeds.values())
+            until = min(deadline, earliest) if ready else deadline
+            if ready and not self._busy and until <= now:
+                self._poll(0.0)  # what arrived while this partition waited for its interval
+            if until <= now:
+                return
+            if ready or self._busy or self._wanted:
+                self._turn.wait(until - now)
+            else:
+                self._poll(min(_POLL_SECONDS, until - now))
+
+    def _feed_at(self, place: TopicPartition, offset: int) -> _Feed:
+        """The partition's feed, made or moved so that its next record is the one at `offset`."""
+        feed = self._feeds.get(place)
+        if feed is not None and feed.next_offset == offset:
+            return feed
+        with self._own_turn():
+            self._forget_unused()
+            before = self._feeds.get(place)
+            feed = _Feed(offset, offset, self._clock())
+            if before is not None:
+                before.replaced = True
+                feed.returned_at = before.returned_at
+            self._feeds[place] = feed
+            self._assign(place, offset)
+        return feed
+
+    def _give_up(self, place: TopicPartition, feed: _Feed) -> None:
+        """Stop fetching a partition that cannot be read on."""
+        if self._feeds.get(place) is not feed:
+            return
+        with self._own_turn():
+            self._feeds.pop(place, None)
+            if self._feeds:
+                self._consumer.assign(list(self._feeds))
+            else:
+                self._drop_consumer("no partition is left")
+
+    def _assign(self, place: TopicPartition, offset: int) -> None:
+        try:
+            if self._consumer is None:
+                self._consumer = self._open_consumer()
+            self._consumer.assign(list(self._feeds))
+            self._consumer.seek(place, offset)
+            self._consumer.resume(place)
+        except Exception as error:
+            self._drop_consumer(type(error).__name__)
+            raise _mapped(place, error) from None
+
+    def _poll(self, seconds: float) -> None:
+        """One poll for everybody, without the lock."""
+        self._busy = True
+        self._apply_pauses()
+        consumer, places = self._consumer, list(self._feeds)
+        self._turn.release()
+        fetched: dict[TopicPartition, list[Any]] = {}
+        failure: Exception | None = None
+        positions: dict[TopicPartition, int | None] = {}
+        try:
+            fetched = consumer.poll(timeout_ms=seconds * 1000, max_records=_BUFFERED_RECORDS)
+            positions = {place: consumer.position(place, timeout_ms=0) for place in places}
+        except Exception as error:
+            failure = error
+        finally:
+            self._turn.acquire()
+            self._busy = False
+            self._turn.notify_all()
+        self._store(fetched, positions)
+        if failure is not None:
+            self._handle(failure)
+
+    def _store(
+        self, fetched: dict[TopicPartition, list[Any]], positions: dict[TopicPartition, int | None]
+    ) -> None:
+        for place, records in fetched.items():
+            if (feed := self._feeds.get(place)) is not None:
+                feed.buffer.extend(to_record(record) for record in records)
+                feed.position = max(feed.position, records[-1].offset + 1)
+        for place, position in positions.items():
+            if (feed := self._feeds.get(place)) is not None and position is not None:
+                feed.position = max(feed.position, position)
+
+    def _handle(self, failure: Exception) -> None:
+        """Tell the partition that is out of range; anything else is the consumer's end, for all of them."""
+        if isinstance(failure, kafka_errors.OffsetOutOfRangeError) and failure.args:
+            for place, offset in failure.args[0].items():
+                if (feed := self._feeds.get(place)) is not None:
+                    feed.error = self._out_of_range(place, offset)
+                    self._turn.notify_all()
+            return
+        self._drop_consumer(type(failure).__name__)
+
+    def _out_of_range(self, place: TopicPartition, offset: int) -> KafkaConnectorError:
+        try:
+            log_start: int = self._consumer.beginning_offsets([place])[place]
+        except Exception as error:
+            return _mapped(place, error)
+        if offset < log_start:
+            return LostOffsets(place.topic, place.partition, offset, log_start)
+        cause = f"offset {offset} is beyond the end of the log; was the topic created anew?"
+        return ReadFailed(place.topic, place.partition, cause)
+
+    def _apply_pauses(self) -> None:
+        for place, feed in self._feeds.items():
+            full = len(feed.buffer) > _BUFFERED_RECORDS
+            if full != feed.paused:
+                (self._consumer.pause if full else self._consumer.resume)(place)
+                feed.paused = full
+
+    def _forget_unused(self) -> None:
+        now = self._clock()
+        for place, feed in list(self._feeds.items()):
+            if now - feed.used_at > _FORGET_SECONDS:
+                del self._feeds[place]
+
+    def _drop_consumer(self, cause: str) -> None:
+        """Begin anew with the next read; whoever waits is told."""
+        consumer, self._consumer = self._consumer, None
+        for place, feed in self._feeds.items():
+            feed.error = feed.error or ReadFailed(place.topic, place.partition, cause)
+        self._feeds.clear()
+        self._turn.notify_all()
+        if consumer is not None:
+            with contextlib.suppress(Exception):
+                consumer.close()
+
+    @contextlib.contextmanager
+    def _own_turn(self) -> Iterator[None]:
+        """While no other thread polls, the lock being held; pollers make way for it."""
+        self._wanted += 1
+        try:
+            while self._busy:
+                self._turn.wait()
+            yield
+        finally:
+            self._wanted -= 1
+            self._turn.notify_all()
+
+
+def _mapped(place: TopicPartition, error: Exception) -> KafkaConnectorError:
+    if isinstance(error, KafkaConnectorError):
+        return error
+    return ReadFailed(place.topic, place.partition, type(error).__name__)
+
+
+_SHARED: dict[ClientConfig, SharedConsumer] = {}
+_SHARED_LOCK = threading.Lock()
+
+
+def shared_consumer(config: ClientConfig) -> SharedConsumer:
+    """The process's consumer for this configuration."""
+    with _SHARED_LOCK:
+        if config not in _SHARED:
+            _SHARED[config] = SharedConsumer(config.consumer)
+        return _SHARED[config]
