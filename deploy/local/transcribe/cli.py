@@ -89,7 +89,10 @@ def _recognition_host(
         case RecogniserName.MARKERS:
             return InlineHost(lambda request: MarkersRecogniser(request.sample_rate_hertz))
         case RecogniserName.POCKETSPHINX:
-            raise LocalTranscribeError(f"{lm} {dictionary} {workers}")
+            # Imported here: the other recognisers need neither numpy nor PocketSphinx.
+            from deploy.local.transcribe.recognisers.pocketsphinx_pool import PocketSphinxHost
+
+            return PocketSphinxHost(lm, dictionary, workers)
 
 
 def _announce(listen: ListenSettings, port: int, keyring: Keyring, ready_file: Path | None) -> None:
