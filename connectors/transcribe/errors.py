@@ -27,12 +27,15 @@ The tree::
     │   ├── StreamClosedError             the caller closed the stream
     │   └── TruncatedStreamError          the response ended inside a message
     ├── TlsError                          certificate or protocol negotiation failed
-    ├── ProtocolError                     the peer sent something that is no Transcribe stream
-    │   └── EventStreamError              a malformed event-stream message
+    ├── ProtocolError                     retryable: the peer sent something that is no Transcribe stream
+    │   ├── ResultFormatError             a transcript event of another shape than documented
+    │   └── EventStreamError              a malformed event-stream message:
+    │                                     ChecksumError, MessageLengthError, HeaderError
     ├── AuthorizationFormatError          met by a server: the header is not Signature Version 4
     ├── IllegalCallError                  the client was called in the wrong order
     ├── ParameterError                    a request parameter the service would refuse
-    └── ConfigurationError                endpoint, region or credentials are missing or wrong
+    └── ConfigurationError                a setting is missing or wrong: EndpointError,
+                                          RegionNotFoundError, UnknownRegionError, CredentialsNotFoundError
 
 Service exceptions as of API version 2017-10-26 (https://docs.aws.amazon.com/transcribe/latest/APIReference/
 API_streaming_StartMedicalStreamTranscription.html) plus AWS's common errors. Messages of the service are

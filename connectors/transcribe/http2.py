@@ -1,7 +1,7 @@
 """Opens a Transcribe stream over HTTP/2: connection, request, and the service's consent.
 
-One connection per stream, as the service asks; TLS with ALPN `h2`, or cleartext with prior knowledge. The work is in
-three layers below: `http2_stream` moves bytes with asyncio, `http2_connection` speaks HTTP/2 and `protocol`
+One connection per stream, as the service asks; TLS with ALPN `h2`, or cleartext with prior knowledge. Three
+layers do the work: `http2_stream` moves bytes with asyncio, `http2_connection` speaks HTTP/2 and `protocol`
 speaks Transcribe, the last two without any I/O.
 """
 
@@ -92,6 +92,6 @@ def _connect_error(error: OSError, endpoint: Endpoint, timeout_seconds: float) -
             return TlsError(f"the certificate of {endpoint.url} is not trusted: {error.verify_message}")
         case ssl.SSLError():
             return TlsError(f"TLS with {endpoint.url} failed: {error.reason}")
-    known = error.errno is not None and error.errno > 0
-    reason = os.strerror(error.errno) if known else error.strerror or bounded(str(error), 200)
+    number = error.errno or 0  # resolver errors have negative numbers and their own text
+    reason = os.strerror(number) if number > 0 else error.strerror or bounded(str(error), 200)
     return ConnectError(f"cannot connect to {endpoint.url}: {reason}")

@@ -1,9 +1,9 @@
 """One HTTP/2 connection that carries one Transcribe stream, without any I/O: `h2` below, the protocol above.
 
 Bytes received go in with `receive_data`, bytes to write come out of `data_to_send`; queued audio moves into
-DATA frames as the service's flow-control window allows. Received bytes are acknowledged by `acknowledge`, when
-the reader has used them. Whatever ends the stream early reaches the protocol as a typed error: a reset, a
-GOAWAY that concerns us, bytes that are no HTTP/2, a lost connection.
+DATA frames as the service's flow-control window allows. `acknowledge` gives window back when the reader has
+used what it got. Whatever ends the stream early reaches the protocol as a typed error: a reset, a GOAWAY
+that concerns us, bytes that are no HTTP/2, a lost connection.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """One HTTP/2 stream on asyncio: moves the bytes of `Http2Connection` and keeps its promises about waiting.
 
 * Audio waits in `send_audio` while the service's flow-control window or the socket is full: one chunk is
-  buffered here. Received bytes are acknowledged once `receive` has used them, so a slow reader slows the service.
+  buffered here. Received bytes are acknowledged once `receive` has used them, which slows the service down
+  to the reader's pace.
 * Nothing hangs: a silent peer (probed with PING) and a peer that takes no audio have time limits.
 * Every failure is a `TranscribeError`; the first one is what each later call raises.
 * Ending our side closes nothing: results come until the service ends.
@@ -99,7 +100,7 @@ class Http2Stream(asyncio.Protocol):
         """Drop the connection without a word."""
         if self._watch is not None:
             self._watch.cancel()
-        if self._transport is not None:
+        if self._transport is not None and not self._lost.is_set():
             self._transport.abort()
 
     # asyncio.Protocol
@@ -139,7 +140,7 @@ class Http2Stream(asyncio.Protocol):
             await self._drained.wait()
 
     def _flush(self) -> None:
-        if self._transport is None or self._lost.is_set() or not self._writable:
+        if self._transport is None or self._transport.is_closing() or not self._writable:
             return
         if data := self._connection.data_to_send():
             self._transport.write(data)
@@ -163,8 +164,9 @@ class Http2Stream(asyncio.Protocol):
         self._flush()
         self._drained.set()
         self._changed.set()
-        if self._transport is not None:
+        if self._transport is not None and not self._transport.is_closing():
             self._transport.close()
+            self._loop.call_later(_CLOSE_SECONDS, self.abort)  # a peer that reads nothing
 
     def _watch_peer(self) -> None:
         """Fail the stream when the peer is silent or takes nothing; probe it half-way."""

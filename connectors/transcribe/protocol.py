@@ -11,7 +11,8 @@ gives events in order. Sending and receiving are two halves, each with its own s
 
 The tables below are the machine; a call they do not list raises `IllegalCallError` and changes nothing. The
 first failure is final: results received before it are still handed out, then `next_event` raises it each
-time, and so do `send_audio` and `end`. The service sends results after the client's end: ending closes nothing.
+time, and so do `send_audio` and `end`. The service sends results after the client's end, which therefore
+closes nothing.
 """
 
 from __future__ import annotations
