@@ -81,6 +81,19 @@ class ServerFailed(LocalStackError):
         super().__init__(f"{name} {reason}. Its log is {log_path}; the last lines:{tail}")
 
 
+class ServerAlreadyRunning(LocalStackError):
+    """Another process started a server in this directory, and it still runs."""
+
+    def __init__(self, name: str, directory: Path, pid: int) -> None:
+        self.name = name
+        self.directory = directory
+        self.pid = pid
+        super().__init__(
+            f"{name} already runs in {directory} (process {pid}). Stop it with `medstream local down`, or "
+            "choose another directory with --dir."
+        )
+
+
 class StackAlreadyOwned(LocalStackError):
     """Another process is starting or stopping the stack of this directory."""
 

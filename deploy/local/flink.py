@@ -66,7 +66,7 @@ class FlinkJobServer(LocalServer):
         self._job_server_jar = job_server_jar
         self._java = java
         self._console = console
-        self._port, self._artifact_port, self._expansion_port = free_port(), free_port(), free_port()
+        self._ports = self._ports_for(["job", "artifact", "expansion"])
 
     @property
     def log_path(self) -> Path:
@@ -80,7 +80,7 @@ class FlinkJobServer(LocalServer):
     @property
     def job_endpoint(self) -> str:
         """`host:port` for Beam's `--job_endpoint`; the same after every restart."""
-        return f"localhost:{self._port}"
+        return f"localhost:{self._ports['job']}"
 
     def pipeline_options(
         self,
@@ -111,9 +111,7 @@ class FlinkJobServer(LocalServer):
                 f"-Djava.io.tmpdir={temporary}",
                 *("-cp", class_path(jars), _MAIN_CLASS),
                 "--job-host=localhost",
-                f"--job-port={self._port}",
-                f"--artifact-port={self._artifact_port}",
-                f"--expansion-port={self._expansion_port}",
+                *(f"--{service}-port={port}" for service, port in self._ports.items()),
                 f"--artifacts-dir={self._directory_for('artifacts')}",
                 "--flink-master=[local]",
                 f"--flink-conf-dir={self._write_configuration(temporary)}",
@@ -124,7 +122,7 @@ class FlinkJobServer(LocalServer):
         )
 
     def _is_ready(self) -> bool:
-        return accepts_connections(self._port, "localhost")
+        return accepts_connections(self._ports["job"], "localhost")
 
     def _directory_for(self, name: str) -> Path:
         path = self.directory / name

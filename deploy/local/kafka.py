@@ -10,7 +10,6 @@ Ready means that the broker answers a metadata request with itself as a broker: 
 from __future__ import annotations
 
 import base64
-import json
 import subprocess
 import uuid
 from collections.abc import Iterator, Mapping
@@ -25,7 +24,7 @@ from rich.console import Console
 from deploy.local.errors import ServerFailed
 from deploy.local.jars import KAFKA_LOCK, ensure_jars
 from deploy.local.java import class_path, java_executable
-from deploy.local.processes import ChildProcess, accepts_connections, free_port, tail_of
+from deploy.local.processes import ChildProcess, accepts_connections, tail_of
 from deploy.local.server import LocalServer
 
 SCRAM_MECHANISM = "SCRAM-SHA-512"
@@ -84,7 +83,7 @@ class KafkaBroker(LocalServer):
         self._extra_properties = dict(properties or {})
         self._java = java
         self._console = console
-        self._ports = self._load_ports()
+        self._ports = self._ports_for(["PLAINTEXT", "CONTROLLER", *(["SASL"] if self._users else [])])
 
     @property
     def log_path(self) -> Path:
@@ -156,15 +155,6 @@ class KafkaBroker(LocalServer):
     @property
     def _data(self) -> Path:
         return self.directory / "data"
-
-    def _load_ports(self) -> dict[str, int]:
-        """The listeners' ports: those of the directory, and new ones for listeners it did not have."""
-        path = self.directory / "ports.json"
-        ports: dict[str, int] = json.loads(path.read_text()) if path.exists() else {}
-        for listener in ("PLAINTEXT", "CONTROLLER", *(["SASL"] if self._users else [])):
-            ports.setdefault(listener, free_port())
-        path.write_text(json.dumps(ports))
-        return ports
 
     def _write_properties(self) -> Path:
         listeners = {name: f"{name}://127.0.0.1:{port}" for name, port in self._ports.items()}

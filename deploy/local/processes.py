@@ -46,6 +46,10 @@ class ProcessIdentity:
         """Identity of a living process. Raises psutil.NoSuchProcess."""
         return cls(pid, psutil.Process(pid).create_time())
 
+    def as_dict(self) -> dict[str, float]:
+        """For a state file; `ProcessIdentity(**that)` is this one again."""
+        return {"pid": self.pid, "create_time": self.create_time}
+
     def process(self) -> psutil.Process | None:
         """The process itself while it lives; None when it is gone, or the pid is another's by now."""
         try:
