@@ -1,0 +1,103 @@
+"""The `medstream` command: one module per subcommand; other packages plug theirs in by entry point.
+
+Imports go one way, so the subcommands of `deploy` (local stack, endpoint, demo) are not imported here: they
+register in the entry point group `medstream.commands`. One whose extra is not installed says so when it is
+called.
+
+Exit codes: 0 success, 1 a setting or a service is wrong (one sentence on standard error), 2 wrong usage, 130
+interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from importlib.metadata import EntryPoint, entry_points, version
+
+import typer
+from typer.main import get_command
+
+from connectors.kafka.errors import KafkaConnectorError
+from connectors.transcribe.errors import TranscribeError
+from pipeline.cli import run
+from pipeline.errors import PipelineError, SettingsError
+
+COMMAND_GROUP = "medstream.commands"
+BUILT_IN = ("run",)
+EXPECTED_ERRORS = (PipelineError, KafkaConnectorError, TranscribeError)
+
+app = typer.Typer(
+    name="medstream",
+    help="Live medical transcription as a streaming pipeline: Kafka audio in, Avro finals out.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(run.app)  # without a name: its command becomes one of the root
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        typer.echo(f"medstream {version('medstream')}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    _version: bool = typer.Option(
+        False, "--version", help="Show the version and exit.", callback=_show_version, is_eager=True
+    ),
+) -> None:
+    """Options of every subcommand."""
+
+
+def _load(entry_point: EntryPoint) -> typer.Typer:
+    try:
+        plugin: typer.Typer = entry_point.load()
+    except ModuleNotFoundError as error:
+        return _missing_extra(entry_point.name, error.name or "a package")
+    return plugin
+
+
+def _missing_extra(command: str, module: str) -> typer.Typer:
+    """A command that tells how to get the real one."""
+    stand_in = typer.Typer()
+
+    @stand_in.callback(
+        invoke_without_command=True,
+        help="(needs the extra 'local')",
+        context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+    )
+    def tell() -> None:
+        raise SettingsError(f"medstream {command}", f"needs the package {module!r}: install medstream[local]")
+
+    return stand_in
+
+
+def _with_plugins(arguments: list[str]) -> typer.Typer:
+    """The root with the plugged-in commands: the one that is called, or all where the call names none."""
+    called = next((argument for argument in arguments if not argument.startswith("-")), None)
+    plugins = {found.name: found for found in entry_points(group=COMMAND_GROUP)}
+    if called in BUILT_IN:
+        wanted: list[str] = []
+    else:
+        wanted = [called] if called in plugins else sorted(plugins)
+    for name in wanted:
+        app.add_typer(_load(plugins[name]), name=name)
+    return app
+
+
+def guarded(command: Callable[[], object]) -> None:
+    """Run `command`; an error that was foreseen becomes one sentence and exit code 1."""
+    try:
+        command()
+    except EXPECTED_ERRORS as error:
+        typer.echo(f"medstream: {error}", err=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def main() -> None:
+    """Entry point of the `medstream` command."""
+    command = get_command(_with_plugins(sys.argv[1:]))
+    guarded(lambda: command(prog_name="medstream"))

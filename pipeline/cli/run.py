@@ -1,0 +1,186 @@
+"""`medstream run`: check the settings, build the graph, submit the job to a Beam runner and stay with it.
+
+Whatever is not an option of ours goes to Beam (`--runner`, `--job_endpoint`, `--parallelism` …), in the form
+`--name=value`.
+"""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from connectors.kafka.client import ClientConfig
+from connectors.transcribe.credentials import resolve_region
+from pipeline.cli import logs
+from pipeline.elements import SessionSettings
+from pipeline.errors import SettingsError
+from pipeline.limits import SessionLimits
+from pipeline.service import ServiceSettings
+from pipeline.settings import JobSettings, Topics
+
+app = typer.Typer()
+
+
+def _option(text: str, environment: str | None = None, **limits: Any) -> Any:
+    """An option with its help, and the variable MEDSTREAM_<environment> that sets it too."""
+    return typer.Option(help=text, envvar=f"MEDSTREAM_{environment}" if environment else None, **limits)
+
+
+_LOCAL_RUNNER_HINT = "on this machine: medstream local up"
+
+
+@app.command(
+    context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+    epilog="Other options, in the form --name=value, go to Beam: --runner=PortableRunner "
+    "--job_endpoint=HOST:PORT --parallelism=4 ...",
+)
+def run(
+    ctx: typer.Context,
+    bootstrap_servers: Annotated[str, _option("Kafka brokers, host:port[,...].", "BOOTSTRAP_SERVERS")],
+    input_topic: Annotated[str, _option("Topic of AudioChunk records, keyed by session.", "INPUT_TOPIC")],
+    output_topic: Annotated[str, _option("Topic of FinalTranscript records.", "OUTPUT_TOPIC")],
+    dead_letter_topic: Annotated[
+        str | None,
+        _option("Topic of DeadLetter records; INPUT_TOPIC.dead-letters without.", "DEAD_LETTER_TOPIC"),
+    ] = None,
+    partials_topic: Annotated[
+        str | None, _option("Topic of PartialTranscript records; not published without.", "PARTIALS_TOPIC")
+    ] = None,
+    sessions_topic: Annotated[
+        str | None, _option("Topic of SessionEnded records; not published without.", "SESSIONS_TOPIC")
+    ] = None,
+    command_config: Annotated[
+        Path | None, _option("Java-style properties of the Kafka clients (TLS, SASL).", "COMMAND_CONFIG")
+    ] = None,
+    kafka_property: Annotated[
+        list[str] | None, _option("One Kafka client property, KEY=VALUE; may be repeated.")
+    ] = None,
+    start_from: Annotated[
+        str,
+        _option("Start without checkpoint: committed (else earliest), earliest, latest.", "START_FROM"),
+    ] = "committed",
+    group_id: Annotated[str, _option("Consumer group to commit offsets for.", "GROUP_ID")] = "medstream",
+    region: Annotated[str | None, _option("AWS region; else AWS_REGION, the profile's.", "REGION")] = None,
+    endpoint_url: Annotated[
+        str | None, _option("A Transcribe-compatible endpoint instead of AWS.", "ENDPOINT_URL")
+    ] = None,
+    ca_bundle: Annotated[
+        Path | None, _option("PEM file to trust for --endpoint-url; on the workers too.", "CA_BUNDLE")
+    ] = None,
+    profile: Annotated[str | None, typer.Option(envvar="AWS_PROFILE", help="AWS profile.")] = None,
+    specialty: Annotated[str, _option("Specialty of sessions that name none.")] = "PRIMARYCARE",
+    type_: Annotated[
+        str, typer.Option("--type", help="CONVERSATION or DICTATION, for sessions that name none.")
+    ] = "CONVERSATION",
+    session_timeout_seconds: Annotated[
+        float, _option("A session without audio for so long has ended.", min=1)
+    ] = 300.0,
+    idle_close_seconds: Annotated[
+        float, _option("A stream without audio for so long is closed, and reopened later.", min=0.5, max=14)
+    ] = 10.0,
+    outbound_seconds: Annotated[
+        float, _option("Audio of one session waiting in memory; more is read again from Kafka.", min=1)
+    ] = 10.0,
+    catch_up_rate: Annotated[
+        float, _option("Fastest sending after an interruption, times real time; 0: unlimited.", min=0)
+    ] = 2.0,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Accept unencrypted connections beyond this machine.")
+    ] = False,
+    log_level: Annotated[str, _option("DEBUG, INFO, WARNING or ERROR.", "LOG_LEVEL")] = "WARNING",
+) -> None:
+    """Run the job: audio chunks from Kafka, live transcription, finals to Kafka."""
+    _configure_logs(log_level)
+    settings = JobSettings(
+        kafka=ClientConfig.build(
+            bootstrap_servers, command_config, _properties(kafka_property or []), insecure=insecure
+        ),
+        topics=Topics(
+            audio=input_topic,
+            finals=output_topic,
+            dead_letters=dead_letter_topic or f"{input_topic}.dead-letters",
+            partials=partials_topic,
+            sessions=sessions_topic,
+        ),
+        service=ServiceSettings(
+            region=resolve_region(region, profile),
+            endpoint_url=endpoint_url,
+            allow_cleartext=insecure,
+            ca_bundle=None if ca_bundle is None else str(ca_bundle),
+            profile_name=profile,
+        ),
+        session_defaults=SessionSettings(specialty=specialty, type=type_),
+        limits=SessionLimits(
+            idle_close_seconds=idle_close_seconds,
+            session_timeout_seconds=session_timeout_seconds,
+            outbound_seconds=outbound_seconds,
+        ),
+        catch_up_rate=catch_up_rate,
+        start=_one_of("--start-from", start_from, ("committed", "earliest", "latest")),
+        group_id=group_id,
+    )
+    own_options = [name for parameter in ctx.command.params for name in parameter.opts]
+    submit(settings, ctx.args, own_options)
+
+
+def submit(settings: JobSettings, beam_flags: list[str], own_options: list[str]) -> None:
+    """Check everything, run the job until it ends; Ctrl-C and SIGTERM cancel it."""
+    # Beam takes seconds to import; wrong settings should be told before.
+    from pipeline.preflight import check_job, check_job_endpoint
+
+    check_job(settings)
+    from apache_beam.options.pipeline_options import PortableOptions, StandardOptions
+
+    from pipeline.options import beam_options
+
+    options = beam_options(beam_flags, own_options)
+    job_endpoint = options.view_as(PortableOptions).job_endpoint
+    if options.view_as(StandardOptions).runner == "PortableRunner" and job_endpoint != "embed":
+        if not job_endpoint:
+            raise SettingsError("--job_endpoint", f"needed by --runner=PortableRunner ({_LOCAL_RUNNER_HINT})")
+        check_job_endpoint(job_endpoint)
+    _run(settings, options)
+
+
+def _run(settings: JobSettings, options: Any) -> None:
+    import apache_beam as beam
+
+    from pipeline import graph
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    pipeline = beam.Pipeline(options=options)
+    graph.build(pipeline, settings)
+    result = pipeline.run()
+    typer.echo(f"medstream: job submitted, {settings.topics.audio} -> {settings.topics.finals}", err=True)
+    try:
+        result.wait_until_finish()
+    except KeyboardInterrupt:
+        typer.echo("medstream: cancelling the job", err=True)
+        result.cancel()
+        raise
+
+
+def _configure_logs(log_level: str) -> None:
+    try:
+        logs.configure(log_level)
+    except ValueError as error:
+        raise SettingsError("--log-level", str(error)) from None
+
+
+def _properties(pairs: list[str]) -> dict[str, str]:
+    found = {}
+    for pair in pairs:
+        name, separator, value = pair.partition("=")
+        if not separator:
+            raise SettingsError("--kafka-property", f"{name!r} has no value; expected KEY=VALUE")
+        found[name.strip()] = value
+    return found
+
+
+def _one_of(option: str, value: str, allowed: tuple[str, ...]) -> str:
+    if value not in allowed:
+        raise SettingsError(option, f"{value!r} is not one of {', '.join(allowed)}")
+    return value

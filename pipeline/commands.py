@@ -1,0 +1,108 @@
+"""What the session engine asks its shell to do; plain values, executed in order.
+
+`serial` numbers the streams of a session within one process: an answer that carries an older serial belongs
+to a stream that was given up and is ignored.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from pipeline.elements import AudioFormat, FinalTranscript, PartialTranscript, SessionSettings, SessionSummary
+from pipeline.errors import ChunkRejected
+
+
+@dataclass(frozen=True, slots=True)
+class OpenStream:
+    """Open a stream of the service; audio for it may follow at once and waits in its outbound buffer."""
+
+    serial: int
+    format: AudioFormat
+    settings: SessionSettings
+
+
+@dataclass(frozen=True, slots=True)
+class SendAudio:
+    """Hand `payload` (PCM, whole samples) to the stream's outbound buffer."""
+
+    serial: int
+    payload: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class EndStream:
+    """Send the closing frame after all audio; results keep coming until the service ends the stream."""
+
+    serial: int
+
+
+@dataclass(frozen=True, slots=True)
+class DropStream:
+    """Give the stream up at once, without waiting for results."""
+
+    serial: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReadLog:
+    """Read this session's records of `[start_offset, end_offset)`, at most `max_bytes` of them.
+
+    `end_offset` None: up to the end of the partition as it is now.
+    """
+
+    read_id: int
+    start_offset: int
+    end_offset: int | None
+    max_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class EmitFinal:
+    final: FinalTranscript
+
+
+@dataclass(frozen=True, slots=True)
+class EmitPartial:
+    partial: PartialTranscript
+
+
+@dataclass(frozen=True, slots=True)
+class EmitSessionEnded:
+    summary: SessionSummary
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """Send the record at `offset` of the records at hand to the dead-letter topic."""
+
+    offset: int
+    rejection: ChunkRejected
+
+
+@dataclass(frozen=True, slots=True)
+class RejectSession:
+    """The service refuses this session for good: a dead letter with its range of offsets, no more audio."""
+
+    start_offset: int
+    end_offset: int
+    rejection: ChunkRejected
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """The session ended long enough ago: clear its state."""
+
+
+Command = (
+    OpenStream
+    | SendAudio
+    | EndStream
+    | DropStream
+    | ReadLog
+    | EmitFinal
+    | EmitPartial
+    | EmitSessionEnded
+    | Reject
+    | RejectSession
+    | Forget
+)

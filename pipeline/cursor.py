@@ -1,0 +1,86 @@
+"""The session's cursor: all that Beam state holds of a session.
+
+It says from which record on the log must be read again, where on the timeline that record begins, up to
+where each channel's finals have been emitted, and what number the next segment gets. No audio, no text. It is
+written when the session opens, when finals are emitted and when it ends; `version` grows with every write, so
+that a live stream can be recognised as belonging to this state or to another one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import Enum
+from typing import Any
+
+from pipeline.elements import AudioFormat, SessionSettings
+from pipeline.timeline import Position
+
+
+class SessionStatus(Enum):
+    """Whether the session still takes audio."""
+
+    ACTIVE = "ACTIVE"
+    ENDED = "ENDED"
+    REFUSED = "REFUSED"
+
+
+@dataclass(frozen=True, slots=True)
+class SessionCursor:
+    """See the module. `channel_end_times`: seconds on the timeline of the end of the last final emitted per
+    channel id ("" for a single channel). `origin_ms`: wall clock (Unix epoch, milliseconds) of the timeline's
+    zero, when the producer sends `captured_at`."""
+
+    version: int
+    status: SessionStatus
+    partition: int
+    resume: Position
+    channel_end_times: Mapping[str, float]
+    next_segment_index: int
+    format: AudioFormat
+    settings: SessionSettings
+    opened_offset: int
+    origin_ms: int | None = None
+    chunks: int = 0
+    streams: int = 0
+    retries: int = 0
+    gaps: tuple[tuple[float, float, str], ...] = field(default=())
+
+    def to_record(self) -> dict[str, Any]:
+        """As a record of the schema `session_cursor`."""
+        return {
+            **asdict(self.resume),
+            **asdict(self.format),
+            "version": self.version,
+            "status": self.status.value,
+            "partition": self.partition,
+            "channel_end_times": dict(self.channel_end_times),
+            "next_segment_index": self.next_segment_index,
+            "settings": asdict(self.settings),
+            "opened_offset": self.opened_offset,
+            "origin_ms": self.origin_ms,
+            "chunks": self.chunks,
+            "streams": self.streams,
+            "retries": self.retries,
+            "gaps": [{"start_time": start, "end_time": end, "reason": why} for start, end, why in self.gaps],
+        }
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> SessionCursor:
+        """The inverse of `to_record`."""
+        return cls(
+            version=record["version"],
+            status=SessionStatus(record["status"]),
+            partition=record["partition"],
+            resume=Position(record["offset"], record["sequence"], record["start_sample"]),
+            channel_end_times=dict(record["channel_end_times"]),
+            next_segment_index=record["next_segment_index"],
+            format=AudioFormat(record["sample_rate_hertz"], record["channels"]),
+            settings=SessionSettings(**record["settings"]),
+            opened_offset=record["opened_offset"],
+            origin_ms=record["origin_ms"],
+            chunks=record["chunks"],
+            streams=record["streams"],
+            retries=record["retries"],
+            gaps=tuple((g["start_time"], g["end_time"], g["reason"]) for g in record["gaps"]),
+        )

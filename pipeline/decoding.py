@@ -1,0 +1,66 @@
+"""Kafka records to chunks: bytes in, `AudioChunk` or the reason for a dead letter out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from connectors.kafka.records import KafkaRecord
+from pipeline.elements import (
+    KEY_MISMATCH,
+    MALFORMED_RECORD,
+    MISSING_KEY,
+    MISSING_VALUE,
+    NOT_AVRO,
+    UNKNOWN_SCHEMA,
+    AudioChunk,
+    LogEntry,
+)
+from pipeline.errors import ChunkRejected
+from schemas.errors import MalformedRecord, NotSingleObjectEncoded, UnknownFingerprint
+from schemas.serde import SingleObjectSerde
+
+
+class ChunkDecoder:
+    """Decodes records of the input topic, Avro single-object encoded `audio_chunk`s keyed by session id."""
+
+    def __init__(self) -> None:
+        self._serde = SingleObjectSerde("audio_chunk")
+
+    def entries(self, records: Iterable[KafkaRecord]) -> Iterator[LogEntry]:
+        """One entry per record, in their order; an undecodable one carries its rejection."""
+        for record in records:
+            try:
+                yield LogEntry(record.offset, self.decode(record))
+            except ChunkRejected as rejection:
+                yield LogEntry(record.offset, None, rejection)
+
+    def decode(self, record: KafkaRecord) -> AudioChunk:
+        """The chunk in `record`; raises ChunkRejected."""
+        if record.value is None:
+            raise ChunkRejected(MISSING_VALUE, "the record has no value; a tombstone is no audio")
+        chunk = AudioChunk.from_record(self._decode(record.value))
+        if session_id_of(record) != chunk.session_id:
+            raise ChunkRejected(
+                KEY_MISMATCH, "the record's key is not its session_id; key audio by session_id, in UTF-8"
+            )
+        return chunk
+
+    def _decode(self, value: bytes) -> dict[str, object]:
+        try:
+            return self._serde.decode(value)
+        except NotSingleObjectEncoded as error:
+            raise ChunkRejected(NOT_AVRO, str(error)) from None
+        except UnknownFingerprint as error:
+            raise ChunkRejected(UNKNOWN_SCHEMA, str(error)) from None
+        except MalformedRecord as error:
+            raise ChunkRejected(MALFORMED_RECORD, str(error)) from None
+
+
+def session_id_of(record: KafkaRecord) -> str:
+    """The session a record belongs to, by its key; raises ChunkRejected when the key cannot be one."""
+    if not record.key:
+        raise ChunkRejected(MISSING_KEY, "the record has no key; key audio by session_id, in UTF-8")
+    try:
+        return record.key.decode("utf-8")
+    except UnicodeDecodeError:
+        raise ChunkRejected(MISSING_KEY, "the record's key is not UTF-8; key audio by session_id") from None

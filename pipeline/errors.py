@@ -1,0 +1,44 @@
+"""Errors of the pipeline: one root, values as attributes, no patient data in any message.
+
+`PipelineError` is the root. `ChunkRejected` is what sends one record to the dead-letter topic;
+`SettingsError` is a mistake of the person who started the job; `IllegalEvent` is a defect of the caller of a
+state machine.
+"""
+
+from __future__ import annotations
+
+
+class PipelineError(Exception):
+    """Root of everything this package raises. `retryable`: whether the same call may succeed later."""
+
+    retryable = False
+
+
+class SettingsError(PipelineError):
+    """A setting that cannot work; the message names it and the remedy."""
+
+    def __init__(self, setting: str, message: str) -> None:
+        super().__init__(f"{setting}: {message}")
+        self.setting = setting
+
+
+class ChunkRejected(PipelineError):
+    """One record that can never be transcribed as it is.
+
+    `error_class` is one of the constants of `pipeline.elements` (stable, for counting and for `dlq`);
+    `reason` is one sentence with the values that are wrong, never with audio or text.
+    """
+
+    def __init__(self, error_class: str, reason: str) -> None:
+        super().__init__(f"{error_class}: {reason}")
+        self.error_class = error_class
+        self.reason = reason
+
+
+class IllegalEvent(PipelineError):
+    """An event that the state machine cannot have in its present state; nothing was changed."""
+
+    def __init__(self, state: str, event: str) -> None:
+        super().__init__(f"event {event} is illegal in state {state}")
+        self.state = state
+        self.event = event

@@ -1,0 +1,130 @@
+"""The session's feed of audio: what was seen, what was taken, and whether the log must be read to catch up.
+
+Records come in two ways that meet here: live, from the source, and from the log (a re-read of Kafka). The
+feed is
+*live* while every record seen has been taken; otherwise it is *behind*, live records only move the mark of
+what has been seen, and the log is read from the timeline's next record until the two meet. A record is taken
+once: one that lies before the timeline's next offset has been taken already.
+"""
+
+from __future__ import annotations
+
+from pipeline.cursor import SessionCursor, SessionStatus
+from pipeline.elements import AFTER_END_OF_SESSION, SESSION_REFUSED, AudioChunk, LogEntry
+from pipeline.errors import ChunkRejected
+from pipeline.judging import FormatJudge
+from pipeline.resequencer import Verdict, judge_sequence
+from pipeline.timeline import ChunkSpan, Timeline
+
+
+class AudioFeed:
+    """Starts behind, at the cursor, with the whole log before it: that is what a restored session needs.
+
+    `open_live` starts it live instead, for a session whose first chunk is at hand.
+    """
+
+    def __init__(self, cursor: SessionCursor) -> None:
+        self.timeline = Timeline(cursor.resume)
+        self.behind = True
+        self.reading = False
+        self.end_marked = False
+        self.chunks = cursor.chunks
+        self._format = cursor.format
+        self._seen_offset = cursor.resume.offset
+        self._to_end_of_log = True
+        self._read_id = 0
+        self._live_judge = self._log_judge = FormatJudge(cursor.format)
+
+    def open_live(self) -> None:
+        self.behind = self._to_end_of_log = False
+
+    # Live records
+
+    def see(self, entry: LogEntry, status: SessionStatus) -> ChunkRejected | None:
+        """Note a live record; returns why it belongs into the dead-letter topic, if it does."""
+        self._seen_offset = max(self._seen_offset, entry.offset + 1)
+        rejection = entry.rejection or self._reject(entry, status)
+        if rejection is not None and not self.behind:
+            self.timeline.skip(entry.offset)
+        return rejection
+
+    def _reject(self, entry: LogEntry, status: SessionStatus) -> ChunkRejected | None:
+        if entry.chunk is None or not self.is_new(entry):
+            return None
+        if status is SessionStatus.REFUSED:
+            return ChunkRejected(
+                SESSION_REFUSED, "the service refused this session; see its first dead letter"
+            )
+        if status is SessionStatus.ENDED or (self.end_marked and not self.behind):
+            return after_end(entry.chunk)
+        return self._live_judge.check(entry.chunk)
+
+    def is_new(self, entry: LogEntry) -> bool:
+        """False for a record that was taken from the log, or is covered by finals since before a restart."""
+        return entry.offset >= self.timeline.next.offset
+
+    # The log
+
+    def next_read(self) -> tuple[int, int, int | None] | None:
+        """`(read_id, start_offset, end_offset)` of the read that brings the feed nearer to live.
+
+        None when it is live, which it becomes here once nothing is left to read. `end_offset` None means: to
+        the end of the partition.
+        """
+        start = self.timeline.next.offset
+        if not self._to_end_of_log and start >= self._seen_offset:
+            self.behind = False
+            return None
+        self._read_id += 1
+        self.reading = True
+        return self._read_id, start, None if self._to_end_of_log else self._seen_offset
+
+    def awaits(self, read_id: int) -> bool:
+        return self.reading and read_id == self._read_id
+
+    def judge_logged(self, chunk: AudioChunk) -> bool:
+        """Whether a chunk of the log is usable; one that is not is reported by the live path."""
+        return self._log_judge.check(chunk) is None
+
+    def finish_read(self, next_offset: int, *, complete: bool) -> None:
+        """The read got as far as `next_offset`; `complete`: that is all there was in its range."""
+        self.reading = False
+        self.timeline.skip(next_offset - 1)
+        if complete:
+            self._to_end_of_log = False
+
+    def abandon_read(self) -> None:
+        """Whatever a read in flight brings will be ignored."""
+        self.reading = False
+
+    # Either way
+
+    def place(self, offset: int, chunk: AudioChunk) -> ChunkSpan | None:
+        """Put the chunk on the timeline; None when its sequence says it is a duplicate."""
+        if judge_sequence(self.timeline.next.sequence, chunk.sequence) is Verdict.DUPLICATE:
+            self.timeline.skip(offset)
+            return None
+        self.chunks += bool(chunk.samples)
+        self.end_marked = self.end_marked or chunk.end_of_session
+        return self.timeline.append(offset, chunk.sequence, chunk.samples)
+
+    def rewind(self) -> None:
+        """Fall behind to the first record that finals do not cover."""
+        self.chunks -= self.timeline.rewind()
+        self.end_marked = False
+        self.behind, self.reading = True, False
+        self._log_judge = FormatJudge(self._format)
+
+    @property
+    def covered_chunks(self) -> int:
+        return self.chunks - self.timeline.uncovered_chunks
+
+    @property
+    def seen_offset(self) -> int:
+        """One more than the last offset seen live."""
+        return self._seen_offset
+
+
+def after_end(chunk: AudioChunk) -> ChunkRejected:
+    """The rejection of a chunk that its producer sent behind the end of its session."""
+    return ChunkRejected(AFTER_END_OF_SESSION, f"chunk {chunk.sequence} came after the end of its session")

@@ -1,0 +1,62 @@
+"""The data path as a Beam graph: read, transcribe, publish; dead letters beside it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.typehints import KV
+
+from connectors.kafka.sink import WriteToKafka
+from connectors.kafka.source import ReadFromKafka
+from pipeline.settings import JobSettings
+from pipeline.transforms import DEAD_LETTERS, KeyBySession, TranscribeSessions
+
+
+def build(pipeline: beam.Pipeline, settings: JobSettings) -> None:
+    """Apply the whole data path of a job to `pipeline`."""
+    audio = pipeline | "ReadAudioChunks" >> ReadAudioChunks(settings)
+    transcripts = audio.sessions | "TranscribeSessions" >> TranscribeSessions(settings)
+    _ = transcripts | "PublishTranscripts" >> PublishTranscripts(settings)
+    _ = (
+        (audio.dead_letters, transcripts.dead_letters)
+        | "AllDeadLetters" >> beam.Flatten()
+        | "PublishDeadLetters" >> WriteToKafka(settings.kafka, settings.topics.dead_letters)
+    )
+
+
+class ReadAudioChunks(beam.PTransform):
+    """The input topic as `.sessions`, `(session_id, records of one poll)`, and `.dead_letters`."""
+
+    def __init__(self, settings: JobSettings) -> None:
+        super().__init__()
+        self._settings = settings
+
+    def expand(self, pbegin: Any) -> Any:
+        settings = self._settings
+        return (
+            pbegin
+            | ReadFromKafka(
+                settings.kafka, [settings.topics.audio], start=settings.start, group_id=settings.group_id
+            )
+            | beam.ParDo(KeyBySession())
+            .with_output_types(KV[str, Any])  # a str key: Beam's state and timers need a deterministic coder
+            .with_outputs(DEAD_LETTERS, main="sessions")
+        )
+
+
+class PublishTranscripts(beam.PTransform):
+    """Each kind of output to its topic; an output without a topic is left out."""
+
+    def __init__(self, settings: JobSettings) -> None:
+        super().__init__()
+        self._settings = settings
+
+    def expand(self, transcripts: Any) -> Any:
+        kafka, topics = self._settings.kafka, self._settings.topics
+        outputs = {"finals": topics.finals, "partials": topics.partials, "sessions": topics.sessions}
+        return {
+            kind: transcripts[kind] | f"Publish_{kind}" >> WriteToKafka(kafka, topic)
+            for kind, topic in outputs.items()
+            if topic is not None
+        }

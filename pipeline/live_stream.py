@@ -1,0 +1,181 @@
+"""One live stream of the service, driven by the process's event loop and fed from Beam's threads.
+
+The Beam side calls `send`, `end` and `drop`, which only append and wake the loop, and reads
+`written_samples`. The loop side connects, writes what waits in the outbound buffer at most at the catch-up
+rate, and reads results. Whatever happens is reported to the inbox as an event, in order; after `StreamClosed`
+or `StreamLost` nothing follows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from connectors.transcribe.errors import TranscribeError
+from connectors.transcribe.model import MedicalResult
+from connectors.transcribe.stream import TranscribeStream
+from pipeline.elements import AudioFormat
+from pipeline.session import StreamFailure
+
+OpenCall = Callable[[str], Awaitable[TranscribeStream]]
+
+_BURST_SECONDS = 1.0  # audio that may go out at once before the catch-up rate applies
+_MAX_EVENT_SECONDS = 0.2  # the service recommends chunks of 50 to 200 ms and refuses more than one second
+_CLOSE_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class StreamOpened:
+    serial: int
+    stream_id: str
+    request_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ResultsArrived:
+    serial: int
+    results: tuple[MedicalResult, ...] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamClosed:
+    serial: int
+
+
+@dataclass(frozen=True, slots=True)
+class StreamLost:
+    serial: int
+    failure: StreamFailure
+
+
+StreamReport = StreamOpened | ResultsArrived | StreamClosed | StreamLost
+
+
+class LiveStream:
+    """See the module. `open_call` opens the stream for a given stream id; `catch_up_rate` is audio seconds
+    per second (0: as fast as the service takes it).
+    """
+
+    def __init__(
+        self,
+        serial: int,
+        audio: AudioFormat,
+        open_call: OpenCall,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        report: Callable[[StreamReport], None],
+        catch_up_rate: float,
+    ) -> None:
+        self.serial = serial
+        self.written_samples = 0
+        self._audio = audio
+        self._open_call = open_call
+        self._loop = loop
+        self._report = report
+        self._catch_up_rate = catch_up_rate
+        self._outbox: deque[bytes] = deque()
+        self._ending = False
+        self._end_sent = False
+        self._next_at = 0.0
+        self._wake = asyncio.Event()
+        self._task = asyncio.run_coroutine_threadsafe(self._run(), loop)
+
+    # Beam's side
+
+    def send(self, payload: bytes) -> None:
+        """Append audio (whole samples) to the outbound buffer."""
+        self._outbox.append(payload)
+        self._loop.call_soon_threadsafe(self._wake.set)
+
+    def end(self) -> None:
+        """Close the sending side once the buffer is empty."""
+        self._ending = True
+        self._loop.call_soon_threadsafe(self._wake.set)
+
+    def drop(self) -> None:
+        """Give up at once; nothing more is reported."""
+        self._task.cancel()
+
+    # The loop's side
+
+    async def _run(self) -> None:
+        try:
+            await self._serve()
+        except TranscribeError as error:
+            self._report(StreamLost(self.serial, failure_of(error)))
+        except Exception as error:  # a defect of ours must not leave the session waiting for ever
+            unexpected = StreamFailure(type(error).__name__, "unexpected error while streaming")
+            self._report(StreamLost(self.serial, unexpected))
+
+    async def _serve(self) -> None:
+        stream_id = str(uuid.uuid4())
+        stream = await self._open_call(stream_id)
+        try:
+            self._report(StreamOpened(self.serial, stream_id, stream.request_id))
+            await self._exchange(stream)
+        finally:
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await stream.close()
+        if self._end_sent:
+            self._report(StreamClosed(self.serial))
+        else:
+            early = StreamFailure("EndedEarly", "the service ended the stream before it was asked to")
+            self._report(StreamLost(self.serial, early))
+
+    async def _exchange(self, stream: TranscribeStream) -> None:
+        """Write and read at the same time until the service ends the stream or either side fails."""
+        writer = asyncio.create_task(self._write(stream))
+        reader = asyncio.create_task(self._read(stream))
+        try:
+            await asyncio.wait({writer, reader}, return_when=asyncio.FIRST_COMPLETED)
+            if not reader.done() and writer.exception() is None:
+                await asyncio.wait({reader})
+            if reader.done():
+                reader.result()  # what the service said explains more than a failed write
+            else:
+                writer.result()
+        finally:
+            writer.cancel()
+            reader.cancel()
+            await asyncio.gather(writer, reader, return_exceptions=True)
+
+    async def _read(self, stream: TranscribeStream) -> None:
+        while (results := await stream.receive()) is not None:
+            self._report(ResultsArrived(self.serial, results))
+
+    async def _write(self, stream: TranscribeStream) -> None:
+        piece_bytes = int(_MAX_EVENT_SECONDS * self._audio.sample_rate_hertz) * self._audio.bytes_per_sample
+        while True:
+            while self._outbox:
+                payload = self._outbox.popleft()
+                for start in range(0, len(payload), piece_bytes):
+                    piece = payload[start : start + piece_bytes]
+                    await self._pace(piece)
+                    await stream.send_audio(piece)
+                    self.written_samples += self._audio.samples(len(piece))
+            if self._ending:
+                self._end_sent = True
+                await stream.end()
+                return
+            self._wake.clear()
+            if not self._outbox and not self._ending:
+                await self._wake.wait()
+
+    async def _pace(self, piece: bytes) -> None:
+        """Wait until `piece` may go: a burst, then the catch-up rate; time without audio earns no credit."""
+        if not self._catch_up_rate:
+            return
+        now = self._loop.time()
+        if self._next_at > now:
+            await asyncio.sleep(self._next_at - now)
+        seconds = self._audio.seconds(self._audio.samples(len(piece)))
+        earliest = now - _BURST_SECONDS / self._catch_up_rate
+        self._next_at = max(self._next_at, earliest) + seconds / self._catch_up_rate
+
+
+def failure_of(error: TranscribeError) -> StreamFailure:
+    """What the session engine has to know of a transport's error."""
+    return StreamFailure(error.code, error.message, retryable=error.retryable)

@@ -1,0 +1,56 @@
+"""Beam's own options for a medstream job: sane defaults, checked flags, the rest passed through.
+
+Defaults rest on measurements: without a state cache each read of the cursor is a round trip to the runner;
+Flink shuts a source down and never completes a checkpoint unless `--checkpointing_interval` is given as a
+pipeline option.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from pipeline.errors import SettingsError
+
+_DEFAULTS = {
+    "--max_cache_memory_usage_mb": "100",
+}
+_FLINK_DEFAULTS = {
+    "--checkpointing_interval": "10000",
+    "--max_bundle_time_mills": "100",
+    "--max_bundle_size": "1000",
+}
+_FLINK_FLAGS = ("--finish_bundle_before_checkpointing",)
+
+
+def beam_options(flags: Sequence[str], own_options: Sequence[str] = ()) -> PipelineOptions:
+    """The job's PipelineOptions from the flags that are not medstream's own; raises SettingsError.
+
+    `own_options`: medstream's option names; a flag that looks like one of them is a typing error and not
+    passed on.
+    """
+    _refuse_near_misses(flags, own_options)
+    given = {flag.split("=", 1)[0] for flag in flags}
+    defaults = dict(_DEFAULTS)
+    extra: list[str] = ["--streaming"]
+    if _runs_on_flink(flags):
+        defaults |= _FLINK_DEFAULTS
+        extra += [flag for flag in _FLINK_FLAGS if flag not in given]
+    added = [f"{name}={value}" for name, value in defaults.items() if name not in given]
+    return PipelineOptions([*flags, *added, *extra], save_main_session=False)
+
+
+def _runs_on_flink(flags: Sequence[str]) -> bool:
+    return any(flag in ("--runner=PortableRunner", "--runner=FlinkRunner") for flag in flags)
+
+
+def _refuse_near_misses(flags: Sequence[str], own_options: Sequence[str]) -> None:
+    for flag in flags:
+        name = flag.split("=", 1)[0]
+        near = get_close_matches(name, own_options, n=1, cutoff=0.85)
+        if name.startswith("--") and near:
+            raise SettingsError(name, f"no such option; did you mean {near[0]}?")
+        if not name.startswith("-") and "=" in name:
+            raise SettingsError(flag, "is no option; Beam options look like --name=value")

@@ -1,0 +1,155 @@
+"""Results of one stream, put together by ResultId and laid on the session's timeline.
+
+The service repeats a segment's partials, lets them shrink, interleaves channels and sends empty events; it
+sends one final per ResultId. `Reassembler` passes each final on exactly once, remembers which segments are
+still open per channel, and cuts away what an earlier stream of the session has already said (the end of the
+last final emitted on that channel). Facts: transcribe-medical developer guide, streaming results, and
+recorded traffic.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import replace
+
+from connectors.transcribe.model import MedicalAlternative, MedicalItem, MedicalResult
+
+MONO = ""  # key of the only channel when results carry no ChannelId
+_FINISHED_KEPT = 256  # finals remembered per stream, to drop a repeated one
+_SAME_TIME_SECONDS = 0.01  # the service rounds its times to hundredths
+
+
+def channel_key(result: MedicalResult) -> str:
+    """The channel as a key of the cursor: its ChannelId, or "" for a single channel."""
+    return result.channel_id or MONO
+
+
+class Reassembler:
+    """Takes the results of one stream in the order of arrival.
+
+    `base_seconds`: where the stream's first sample lies on the session's timeline. `cuts`: by channel, up to
+    where finals have been emitted already.
+    """
+
+    def __init__(self, base_seconds: float, cuts: Mapping[str, float]) -> None:
+        self._base_seconds = base_seconds
+        self._cuts = dict(cuts)
+        self._open: dict[str, MedicalResult] = {}
+        self._finished: OrderedDict[str, None] = OrderedDict()
+
+    def receive(self, result: MedicalResult) -> MedicalResult | None:
+        """The result on the session's timeline, or None when it says nothing new."""
+        if result.result_id in self._finished:
+            return None
+        key = channel_key(result)
+        placed = cut_before(shift(result, self._base_seconds), self._cuts.get(key, 0.0))
+        if not result.is_partial:
+            self._finish(key, result.result_id)
+        if placed is None:
+            return None
+        if placed.is_partial:
+            self._open[key] = placed
+        else:
+            self._cuts[key] = placed.end_time
+        return placed
+
+    def _finish(self, key: str, result_id: str) -> None:
+        self._finished[result_id] = None
+        while len(self._finished) > _FINISHED_KEPT:
+            self._finished.popitem(last=False)
+        open_result = self._open.get(key)
+        if open_result is not None and open_result.result_id == result_id:
+            del self._open[key]
+
+    @property
+    def open_results(self) -> tuple[MedicalResult, ...]:
+        """The last partial of every segment that has no final yet, on the session's timeline."""
+        return tuple(self._open.values())
+
+
+def shift(result: MedicalResult, seconds: float) -> MedicalResult:
+    """`result` with every time moved by `seconds` (stream time to session time)."""
+    if not seconds:
+        return result
+    return replace(
+        result,
+        start_time=_round(result.start_time + seconds),
+        end_time=_round(result.end_time + seconds),
+        alternatives=tuple(_shift_alternative(a, seconds) for a in result.alternatives),
+    )
+
+
+def _shift_alternative(alternative: MedicalAlternative, seconds: float) -> MedicalAlternative:
+    return replace(
+        alternative,
+        items=tuple(
+            replace(i, start_time=_round(i.start_time + seconds), end_time=_round(i.end_time + seconds))
+            for i in alternative.items
+        ),
+        entities=tuple(
+            replace(e, start_time=_round(e.start_time + seconds), end_time=_round(e.end_time + seconds))
+            for e in alternative.entities
+        ),
+    )
+
+
+def cut_before(result: MedicalResult, cut_seconds: float) -> MedicalResult | None:
+    """`result` without the words that end at or before `cut_seconds`; None when nothing of it is left."""
+    if result.start_time >= cut_seconds - _SAME_TIME_SECONDS:
+        return result
+    if result.end_time <= cut_seconds + _SAME_TIME_SECONDS:
+        return None
+    alternatives = tuple(_cut_alternative(a, cut_seconds) for a in result.alternatives)
+    if not any(a.items for a in alternatives):
+        return None
+    return replace(result, start_time=cut_seconds, alternatives=alternatives)
+
+
+def _cut_alternative(alternative: MedicalAlternative, cut_seconds: float) -> MedicalAlternative:
+    items = tuple(i for i in alternative.items if _middle(i.start_time, i.end_time) > cut_seconds)
+    if len(items) == len(alternative.items):
+        return alternative
+    while items and items[0].type != "pronunciation":
+        items = items[1:]
+    entities = tuple(e for e in alternative.entities if _middle(e.start_time, e.end_time) > cut_seconds)
+    return replace(alternative, transcript=join_items(items), items=items, entities=entities)
+
+
+def join_items(items: tuple[MedicalItem, ...]) -> str:
+    """The text of `items` as the service writes it: words apart, punctuation attached."""
+    text = ""
+    for item in items:
+        if item.type == "punctuation" or not text:
+            text += item.content
+        elif item.content:
+            text += " " + item.content
+    return text
+
+
+def _middle(start: float, end: float) -> float:
+    return (start + end) / 2
+
+
+def _round(seconds: float) -> float:
+    return round(seconds, 3)
+
+
+_UNHEARD_MARGIN_SECONDS = 2.0  # a channel without an open segment may be this far from its first partial
+
+
+def covered_seconds(
+    channels: int, ends: Mapping[str, float], open_results: tuple[MedicalResult, ...]
+) -> float:
+    """Up to where on the timeline no audio is needed any more: finals speak for all of it on every channel.
+
+    With one channel that is the end of its last final. With two, a channel that is silent while the other
+    speaks must not hold the position back for ever, so it counts as heard up to two seconds before the
+    other's last final, unless a segment of its own is open. Results cut by `ends` make the overlap harmless.
+    """
+    if channels == 1:
+        return max(ends.values(), default=0.0)
+    opened = {channel_key(result): result.start_time for result in open_results}
+    heard = max(ends.values(), default=0.0) - _UNHEARD_MARGIN_SECONDS
+    keys = {f"ch_{index}" for index in range(channels)} | set(ends)
+    return max(0.0, min(opened.get(key, max(ends.get(key, 0.0), heard)) for key in keys))

@@ -1,0 +1,78 @@
+"""How a worker reaches the service: settings that travel with the job, and streams opened from them.
+
+The settings are a plain picklable value without secrets; credentials are looked up on the worker by
+botocore's chain, frozen for each stream.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from functools import lru_cache
+
+from connectors.transcribe.credentials import CredentialsSource
+from connectors.transcribe.endpoint import Endpoint, resolve_endpoint
+from connectors.transcribe.http2 import open_http2_stream, tls_context
+from connectors.transcribe.model import StartMedicalStreamTranscriptionRequest
+from connectors.transcribe.stream import TranscribeStream
+from pipeline.elements import AudioFormat, SessionSettings
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceSettings:
+    """Where the service is; `ca_bundle` is the path of a PEM file on the worker, for a private endpoint."""
+
+    region: str
+    endpoint_url: str | None = None
+    allow_cleartext: bool = False
+    ca_bundle: str | None = None
+    profile_name: str | None = None
+
+    def endpoint(self) -> Endpoint:
+        """The resolved endpoint; raises EndpointError."""
+        return resolve_endpoint(self.region, self.endpoint_url, allow_cleartext=self.allow_cleartext)
+
+    async def open_stream(
+        self, audio: AudioFormat, settings: SessionSettings, stream_id: str
+    ) -> TranscribeStream:
+        """A new stream with `stream_id` as its SessionId; raises TranscribeError."""
+        request = medical_request(audio, settings, stream_id)
+        request.validate()
+        loop = asyncio.get_running_loop()
+        source = _credentials_source(self.profile_name)
+        credentials = await loop.run_in_executor(None, source.current)
+        context = tls_context(self.ca_bundle) if self.ca_bundle else None
+        return await open_http2_stream(
+            self.endpoint(), request, credentials, now_ms=_now_ms, ssl_context=context
+        )
+
+
+def medical_request(
+    audio: AudioFormat, settings: SessionSettings, stream_id: str
+) -> StartMedicalStreamTranscriptionRequest:
+    """The request for one stream of a session; two channels are always identified (the API demands it)."""
+    two_channels = audio.channels == 2
+    return StartMedicalStreamTranscriptionRequest(
+        language_code=settings.language_code,
+        media_sample_rate_hertz=audio.sample_rate_hertz,
+        media_encoding="pcm",
+        specialty=settings.specialty,
+        type=settings.type,
+        vocabulary_name=settings.vocabulary_name,
+        session_id=stream_id,
+        show_speaker_label=settings.show_speaker_label,
+        enable_channel_identification=two_channels or settings.enable_channel_identification,
+        number_of_channels=audio.channels if two_channels else None,
+        content_identification_type=settings.content_identification_type,
+    )
+
+
+@lru_cache(maxsize=8)
+def _credentials_source(profile_name: str | None) -> CredentialsSource:
+    """One chain per process and profile: it caches and refreshes what it finds."""
+    return CredentialsSource(profile_name)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

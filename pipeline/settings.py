@@ -1,0 +1,41 @@
+"""All settings of a job as one plain value: what `medstream run` parses, and what travels to the workers."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field
+
+from connectors.kafka.client import ClientConfig
+from pipeline.elements import SessionSettings
+from pipeline.limits import SessionLimits
+from pipeline.service import ServiceSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """Topic names; None: that output is not published."""
+
+    audio: str
+    finals: str
+    dead_letters: str
+    partials: str | None = None
+    sessions: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobSettings:
+    """See the module. `job_id` tells live sessions of two jobs in one worker process apart.
+
+    `start`: where partitions without a checkpoint begin, "earliest", "latest" or "committed" (offsets of
+    `group_id`).
+    """
+
+    kafka: ClientConfig
+    topics: Topics
+    service: ServiceSettings
+    session_defaults: SessionSettings = field(default_factory=SessionSettings)
+    limits: SessionLimits = field(default_factory=SessionLimits)
+    catch_up_rate: float = 2.0
+    start: str = "committed"
+    group_id: str = "medstream"
+    job_id: str = field(default_factory=lambda: str(uuid.uuid4()))

@@ -1,0 +1,284 @@
+"""The Beam transforms: thin shells that hand elements to the session engine and its outputs on.
+
+`TranscribeSessions` is keyed by session id. Its state is one cell, the session's cursor, written only when
+the engine says so; its one timer collects results while no audio drives it. Everything live is in
+`live_streams`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.coders import BytesCoder
+from apache_beam.metrics.metric import Metrics
+from apache_beam.transforms.timeutil import TimeDomain
+from apache_beam.transforms.userstate import ReadModifyWriteStateSpec, TimerSpec, on_timer
+from apache_beam.utils.timestamp import Timestamp
+
+from connectors.kafka.audio_log import AudioLog
+from connectors.kafka.client import ClientConfig
+from connectors.kafka.records import NO_TIMESTAMP, KafkaRecord
+from pipeline.backoff import full_jitter
+from pipeline.commands import EmitFinal, EmitPartial, EmitSessionEnded, Forget, Reject, RejectSession
+from pipeline.cursor import SessionCursor
+from pipeline.decoding import ChunkDecoder, session_id_of
+from pipeline.elements import MISSING_KEY, AudioChunk
+from pipeline.encoding import OutputEncoder, OutputRecord
+from pipeline.errors import ChunkRejected
+from pipeline.live_streams import LiveSession, Output, Runtime, runtime
+from pipeline.session import Session, opening_cursor
+from pipeline.settings import JobSettings
+from schemas.serde import SingleObjectSerde
+
+FINALS = "finals"
+PARTIALS = "partials"
+SESSIONS = "sessions"
+DEAD_LETTERS = "dead_letters"
+
+_TIMER_SLACK_SECONDS = 0.05  # a timer this close to the wanted moment is not set again
+
+
+@lru_cache(maxsize=8)
+def audio_log(config: ClientConfig) -> AudioLog:
+    """One reader of the log per process and cluster, so that recoveries of one partition share a scan."""
+    return AudioLog(config)
+
+
+class KeyBySession(beam.DoFn):
+    """`(key bytes, records)` of one poll to `(session_id, records)`; records without a usable key are
+    rejected.
+    """
+
+    def setup(self) -> None:
+        self._encoder = OutputEncoder()
+
+    def process(self, element: tuple[bytes | None, Sequence[Any]]) -> Iterator[Any]:
+        _, records = element
+        try:
+            session_id = session_id_of(KafkaRecord.from_tuple(records[0]))
+        except ChunkRejected as rejection:
+            for fields in records:
+                record = KafkaRecord.from_tuple(fields)
+                letter = self._encoder.dead_letter(record, stage_of(MISSING_KEY), rejection, None)
+                yield beam.pvalue.TaggedOutput(DEAD_LETTERS, letter)
+        else:
+            yield session_id, records
+
+
+class TranscribeFn(beam.DoFn):
+    """The stateful shell of the session engine; see the module."""
+
+    CURSOR = ReadModifyWriteStateSpec("cursor", BytesCoder())
+    POLL = TimerSpec("poll", TimeDomain.REAL_TIME)
+
+    def __init__(self, settings: JobSettings) -> None:
+        self._settings = settings
+        self._count = {
+            name: Metrics.counter("medstream", name)
+            for name in ("finals", "dead_letters", "sessions_opened", "sessions_ended", "recoveries")
+        }
+
+    def setup(self) -> None:
+        self._runtime: Runtime = runtime()
+        self._decoder = ChunkDecoder()
+        self._encoder = OutputEncoder()
+        self._cursors = SingleObjectSerde("session_cursor")
+        self._checked: set[str] = set()
+
+    def start_bundle(self) -> None:
+        self._checked = set()  # state may have been restored between bundles
+
+    def process(
+        self,
+        element: tuple[str, Sequence[Any]],
+        cursor: Any = beam.DoFn.StateParam(CURSOR),  # noqa: B008 - Beam's way to declare state
+        poll: Any = beam.DoFn.TimerParam(POLL),  # noqa: B008
+    ) -> Iterator[Any]:
+        session_id, fields = element
+        records = [KafkaRecord.from_tuple(f) for f in fields]
+        now = time.monotonic()
+        live = self._live(session_id, cursor, now) or self._open(session_id, records, now)
+        if live is None:
+            yield from self._reject_all(session_id, records)
+            return
+        yield from self._step(live, lambda: live.receive(records, now), cursor, poll, now)
+
+    @on_timer(POLL)
+    def on_poll(
+        self,
+        session_id: Any = beam.DoFn.KeyParam,
+        cursor: Any = beam.DoFn.StateParam(CURSOR),  # noqa: B008
+        poll: Any = beam.DoFn.TimerParam(POLL),  # noqa: B008
+    ) -> Iterator[Any]:
+        now = time.monotonic()
+        live = self._live(session_id, cursor, now)
+        if live is not None:
+            live.timer_due_at = None
+            yield from self._step(live, lambda: live.handle_timer(now), cursor, poll, now)
+
+    # Finding the live session
+
+    def _live(self, session_id: str, cursor: Any, now: float) -> LiveSession | None:
+        """The session as this process has it, if it agrees with the state; else restored from the state."""
+        key = (self._settings.job_id, session_id)
+        live = self._runtime.get(key)
+        if live is not None and session_id in self._checked:
+            return live
+        self._checked.add(session_id)
+        stored = cursor.read()
+        if stored is None:
+            self._runtime.remove(key)  # opened by a bundle that was never committed
+            return None
+        restored = SessionCursor.from_record(self._cursors.decode(stored))
+        if live is not None and live.session.version == restored.version:
+            return live
+        self._count["recoveries"].inc()
+        return self._install(session_id, restored, now)
+
+    def _open(self, session_id: str, records: Sequence[KafkaRecord], now: float) -> LiveSession | None:
+        """A new session, begun by the first usable chunk; None when there is none."""
+        for record in records:
+            chunk = self._usable(record)
+            if chunk is not None:
+                self._count["sessions_opened"].inc()
+                defaults = self._settings.session_defaults
+                opening = opening_cursor(chunk, record.offset, record.partition, defaults)
+                return self._install(session_id, opening, now)
+        return None
+
+    def _usable(self, record: KafkaRecord) -> AudioChunk | None:
+        try:
+            return self._decoder.decode(record)
+        except ChunkRejected:
+            return None
+
+    def _install(self, session_id: str, cursor: SessionCursor, now: float) -> LiveSession:
+        settings = self._settings
+        topic = settings.topics.audio
+        session = Session(
+            cursor, session_id=session_id, topic=topic, limits=settings.limits, backoff=full_jitter, now=now
+        )
+        live = LiveSession(
+            session,
+            service=settings.service,
+            log=audio_log(settings.kafka),
+            topic=topic,
+            decoder=self._decoder,
+            loop=self._runtime.loop,
+            catch_up_rate=settings.catch_up_rate,
+        )
+        self._runtime.put((settings.job_id, session_id), live)
+        return live
+
+    # One step of the engine
+
+    def _step(
+        self, live: LiveSession, call: Callable[[], list[Output]], cursor: Any, poll: Any, now: float
+    ) -> Iterator[Any]:
+        with live.lock:
+            outputs = call()
+            forget = any(isinstance(output, Forget) for output in outputs)
+            if forget:
+                cursor.clear()
+                self._runtime.remove((self._settings.job_id, live.session.session_id))
+            elif live.session.dirty:
+                cursor.write(self._cursors.encode(live.session.take_snapshot().to_record()))
+            if not forget:
+                self._schedule(live, poll, now)
+            encoded = [tagged for output in outputs for tagged in self._encode(live, output)]
+        yield from encoded
+
+    def _schedule(self, live: LiveSession, poll: Any, now: float) -> None:
+        wanted_at = live.session.next_timer(now)
+        due_at = live.timer_due_at
+        if due_at is None or wanted_at < due_at - _TIMER_SLACK_SECONDS or due_at < now - 1.0:
+            live.timer_due_at = wanted_at
+            poll.set(Timestamp.of(time.time() + max(0.0, wanted_at - now)))
+
+    # Outputs
+
+    def _encode(self, live: LiveSession, output: Output) -> Iterator[Any]:
+        match output:
+            case EmitFinal(final):
+                self._count["finals"].inc()
+                yield _tagged(FINALS, self._encoder.final(final, live.trace_headers))
+            case EmitPartial(partial):
+                if self._settings.topics.partials is not None:
+                    position = (self._settings.topics.audio, live.session.partition)
+                    yield _tagged(PARTIALS, self._encoder.partial(partial, position))
+            case EmitSessionEnded(summary):
+                self._count["sessions_ended"].inc()
+                yield _tagged(SESSIONS, self._encoder.session_ended(summary, live.trace_headers))
+            case Reject(offset, rejection):
+                record = live.record(offset)
+                if record is not None:
+                    yield self._dead_letter(record, rejection, live.session.session_id)
+            case RejectSession(start_offset, end_offset, rejection):
+                yield self._dead_letter(
+                    self._position_of(live, start_offset),
+                    ChunkRejected(
+                        rejection.error_class,
+                        f"offsets {start_offset} to {end_offset} of the session: {rejection.reason}",
+                    ),
+                    live.session.session_id,
+                )
+
+    def _position_of(self, live: LiveSession, offset: int) -> KafkaRecord:
+        """A record without value that names where a refused session's audio begins."""
+        key = live.session.session_id.encode()
+        topic = self._settings.topics.audio
+        return KafkaRecord(topic, live.session.partition, offset, NO_TIMESTAMP, 0, key, None)
+
+    def _dead_letter(self, record: KafkaRecord, rejection: ChunkRejected, session_id: str | None) -> Any:
+        self._count["dead_letters"].inc()
+        letter = self._encoder.dead_letter(record, stage_of(rejection.error_class), rejection, session_id)
+        return _tagged(DEAD_LETTERS, letter)
+
+    def _reject_all(self, session_id: str, records: Iterable[KafkaRecord]) -> Iterator[Any]:
+        """Dead letters for records that open no session; each of them has a rejection."""
+        for record in records:
+            try:
+                self._decoder.decode(record)
+            except ChunkRejected as rejection:
+                yield self._dead_letter(record, rejection, session_id)
+
+
+class TranscribeSessions(beam.PTransform):
+    """Keyed batches of audio records to tagged outputs of `OutputRecord`s: finals, partials, sessions, dead
+    letters.
+
+    Input: `(session_id, records)` with records as plain tuples (`KafkaRecord.as_tuple`), in the order of
+    their offsets. One live stream of Amazon Transcribe Medical is kept per session.
+    """
+
+    def __init__(self, settings: JobSettings) -> None:
+        super().__init__()
+        self._settings = settings
+
+    def expand(self, keyed_batches: Any) -> Any:
+        return keyed_batches | beam.ParDo(TranscribeFn(self._settings)).with_outputs(
+            FINALS, PARTIALS, SESSIONS, DEAD_LETTERS
+        )
+
+
+_STAGES = {
+    "MISSING_KEY": "DECODE",
+    "MISSING_VALUE": "DECODE",
+    "NOT_AVRO": "DECODE",
+    "UNKNOWN_SCHEMA": "DECODE",
+    "MALFORMED_RECORD": "DECODE",
+    "SESSION_REFUSED": "TRANSCRIBE",
+}
+
+
+def stage_of(error_class: str) -> str:
+    """The stage of the pipeline that found the error, for the dead letter."""
+    return _STAGES.get(error_class, "VALIDATE")
+
+
+def _tagged(tag: str, record: OutputRecord) -> Any:
+    return beam.pvalue.TaggedOutput(tag, record)
