@@ -53,10 +53,15 @@ class _AtLeastInfo(logging.Filter):
 
 
 def pin_logger() -> None:
-    """Keeps kafka-python's loggers at INFO or above: at DEBUG they write passwords and payloads."""
+    """Keeps kafka-python's loggers at INFO or above: at DEBUG they write passwords and payloads.
+
+    Unless someone asked for INFO, they are at WARNING: each connection is worth a dozen lines to the library.
+    """
+    root = logging.getLogger("kafka")
+    root.setLevel(max(root.level, logging.INFO) if root.level != logging.NOTSET else logging.WARNING)
     for name in ("kafka", *(name for name in logging.root.manager.loggerDict if name.startswith("kafka."))):
         logger = logging.getLogger(name)
-        if logger.level != logging.NOTSET or name == "kafka":
+        if logger.level != logging.NOTSET:
             logger.setLevel(max(logger.level, logging.INFO))
         if not any(isinstance(existing, _AtLeastInfo) for existing in logger.filters):
             logger.addFilter(_AtLeastInfo())

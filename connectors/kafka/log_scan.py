@@ -29,7 +29,7 @@ class LogSlice:
 
 @dataclass(frozen=True, slots=True)
 class SliceRequest:
-    """Records of `key` with start_offset <= offset < end_offset, at most about max_bytes of values at once."""
+    """Records of `key`, start_offset <= offset < end_offset, at most about max_bytes of values at once."""
 
     key: bytes = field(repr=False)
     start_offset: int

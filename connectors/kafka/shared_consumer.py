@@ -34,6 +34,8 @@ from connectors.kafka.records import KafkaRecord
 
 _POLL_SECONDS = 0.2
 """The longest single poll; a thread that must change the assignment waits for its end."""
+_COLLECT_SECONDS = 0.025
+"""How often a partition that has data, and waits for its interval, looks for more."""
 _BUFFERED_RECORDS = 5_000
 """A partition with more records in its buffer is paused."""
 _FORGET_SECONDS = 60.0
@@ -124,11 +126,13 @@ class SharedConsumer:
             now = self._clock()
             ready = feed.position > feed.next_offset or any(other.buffer for other in self._feeds.values())
             until = min(deadline, earliest) if ready else deadline
-            if ready and not self._busy and until <= now:
-                self._poll(0.0)  # what arrived while this partition waited for its interval
+            if ready and not self._busy:
+                self._poll(0.0)  # what arrived while this partition waits for its interval
             if until <= now:
                 return
-            if ready or self._busy or self._wanted:
+            if ready:
+                self._turn.wait(min(_COLLECT_SECONDS, until - now))
+            elif self._busy or self._wanted:
                 self._turn.wait(until - now)
             else:
                 self._poll(min(_POLL_SECONDS, until - now))
