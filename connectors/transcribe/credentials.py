@@ -89,12 +89,13 @@ def check_region(region: str) -> None:
 
 @cache
 def _known_regions() -> frozenset[str]:
-    resolver = botocore.session.Session().get_component("endpoint_resolver")
-    partitions = resolver.get_available_partitions()
+    # Not get_available_regions: it wants a service model, and botocore has none for streaming.
+    data = botocore.session.Session().get_data("endpoints")
     return frozenset(
-        region
-        for partition in partitions
-        for region in resolver.get_available_endpoints(ENDPOINT_PREFIX, partition)
+        name
+        for partition in data["partitions"]
+        for name in partition["services"].get(ENDPOINT_PREFIX, {}).get("endpoints", {})
+        if name in partition["regions"]  # the others are pseudo-regions such as fips-us-east-1
     )
 
 

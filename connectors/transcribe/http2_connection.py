@@ -22,7 +22,7 @@ from connectors.transcribe.errors import (
     StreamResetError,
     TranscribeError,
 )
-from connectors.transcribe.http2_frames import Goaway, GoawaySplitter
+from connectors.transcribe.http2_frames import FrameFilter, Goaway
 from connectors.transcribe.protocol import MedicalStreamProtocol
 
 STREAM_ID = 1  # the first stream a client opens, and the only one here
@@ -36,7 +36,7 @@ class Http2Connection:
     def __init__(self, protocol: MedicalStreamProtocol) -> None:
         self._protocol = protocol
         self._h2 = h2.connection.H2Connection(_CONFIG)
-        self._splitter = GoawaySplitter()
+        self._filter = FrameFilter()
         self._pending = bytearray()
         self._end_stream = False  # the pending bytes are the last
         self._unacknowledged_bytes = 0
@@ -71,7 +71,7 @@ class Http2Connection:
             if data.startswith(b"HTTP/1"):
                 self._fail(EndpointError("the endpoint answers in HTTP/1; streams need HTTP/2"))
                 return
-        frames, goaways = self._splitter.receive_data(data)
+        frames, goaways = self._filter.receive_data(data)
         try:
             for event in self._h2.receive_data(frames):
                 self._handle(event)
@@ -80,6 +80,10 @@ class Http2Connection:
             self._fail(ProtocolError(f"the endpoint broke HTTP/2 ({type(error).__name__})"))
         for goaway in goaways:
             self._handle_goaway(goaway)
+        if overlong := self._filter.overlong_frame_bytes:
+            self._fail(
+                ProtocolError(f"the endpoint sent a frame of {overlong} bytes; it may not speak HTTP/2")
+            )
 
     def acknowledge(self) -> None:
         """Give the peer back the window of everything received so far."""

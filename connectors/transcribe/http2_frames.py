@@ -1,9 +1,11 @@
-"""Takes GOAWAY frames out of received HTTP/2 bytes, before the `h2` library sees them.
+"""Looks at received HTTP/2 bytes before the `h2` library: takes GOAWAY frames out, stops at overlong ones.
 
 A GOAWAY with NO_ERROR announces that a connection takes no new streams while open ones go on (RFC 9113
 section 6.8). `h2` closes its whole connection on any GOAWAY (python-hyper/h2 issue 1181), which would cut
-off the finals of a stream that the service is about to finish. The splitter passes every other frame on
-unchanged and buffers nothing but a partial frame header or a partial GOAWAY.
+off the finals of a stream that the service is about to finish. And `h2` collects a frame of up to 16 MiB
+before it refuses its length, so a peer that speaks no HTTP/2 at all would be waited for until a timeout.
+
+`FrameFilter` passes every other frame on unchanged and holds nothing but a partial header or GOAWAY.
 """
 
 from __future__ import annotations
@@ -12,8 +14,8 @@ import struct
 from dataclasses import dataclass
 
 FRAME_HEADER_BYTES = 9
+MAX_FRAME_BYTES = 16_384  # what a peer may send unless SETTINGS_MAX_FRAME_SIZE is raised, and we do not
 GOAWAY_FRAME_TYPE = 7
-MAX_GOAWAY_BYTES = 16_384  # the largest frame a peer may send us; a longer one is left for h2 to refuse
 
 _GOAWAY = struct.Struct(">II")
 _STREAM_ID_MASK = 0x7FFFFFFF
@@ -27,45 +29,49 @@ class Goaway:
     error_code: int
 
 
-class GoawaySplitter:
-    """`receive_data` gives the bytes to pass on and the GOAWAY frames found among them."""
+class FrameFilter:
+    """`receive_data` gives the bytes to pass on and the GOAWAY frames found among them.
+
+    `overlong_frame_bytes` is the length of a frame above the limit, 0 for none; from it on all is dropped.
+    """
 
     def __init__(self) -> None:
-        self._held = b""  # the start of a frame that may be a GOAWAY
+        self._held = b""  # a partial frame header, or a partial GOAWAY
         self._passing_bytes = 0  # rest of a frame that is being passed on
+        self.overlong_frame_bytes = 0
 
     def receive_data(self, data: bytes) -> tuple[bytes, list[Goaway]]:
-        """Split `data`, cut anywhere."""
+        """Filter `data`, cut anywhere."""
         if self._held:
             data, self._held = self._held + data, b""
         goaways: list[Goaway] = []
         kept: list[bytes] = []
         start, position = 0, self._passing_bytes  # data[start:position] is to be passed on
         while position < len(data):
-            frame_bytes = self._frame_bytes(data, position)
-            if frame_bytes and data[position + 3] != GOAWAY_FRAME_TYPE:
-                position += frame_bytes
-                continue
-            if frame_bytes and frame_bytes - FRAME_HEADER_BYTES > MAX_GOAWAY_BYTES:
-                position += frame_bytes
+            end = self._frame_end(data, position)
+            if end and data[position + 3] != GOAWAY_FRAME_TYPE:
+                position = end
                 continue
             kept.append(data[start:position])
-            if not frame_bytes or position + frame_bytes > len(data):
-                self._held = data[position:]
+            if not 0 < end <= len(data):  # incomplete
+                self._held = b"" if self.overlong_frame_bytes else data[position:]
                 start = position = len(data)
-                break
-            goaways.extend(_parse(data[position + FRAME_HEADER_BYTES : position + frame_bytes]))
-            start = position = position + frame_bytes
+            else:
+                goaways.extend(_parse(data[position + FRAME_HEADER_BYTES : end]))
+                start = position = end
         self._passing_bytes = position - len(data)
         kept.append(data[start:])
         return b"".join(kept), goaways
 
-    @staticmethod
-    def _frame_bytes(data: bytes, position: int) -> int:
-        """Length of the frame at `position` with its header, 0 while the header is incomplete."""
-        if len(data) - position < FRAME_HEADER_BYTES:
+    def _frame_end(self, data: bytes, position: int) -> int:
+        """Where the frame at `position` ends, beyond `data` perhaps; 0 while its header is of no use."""
+        if self.overlong_frame_bytes or len(data) - position < FRAME_HEADER_BYTES:
             return 0
-        return FRAME_HEADER_BYTES + int.from_bytes(data[position : position + 3], "big")
+        frame_bytes = int.from_bytes(data[position : position + 3], "big")
+        if frame_bytes > MAX_FRAME_BYTES:
+            self.overlong_frame_bytes = frame_bytes
+            return 0
+        return position + FRAME_HEADER_BYTES + frame_bytes
 
 
 def _parse(payload: bytes) -> list[Goaway]:

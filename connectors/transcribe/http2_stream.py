@@ -24,7 +24,7 @@ from connectors.transcribe.errors import (
 )
 from connectors.transcribe.http2_connection import Http2Connection
 from connectors.transcribe.model import MedicalResult
-from connectors.transcribe.protocol import EndOfStream, MedicalStreamProtocol, ReceiveState
+from connectors.transcribe.protocol import EndOfStream, MedicalStreamProtocol
 
 _CLOSE_SECONDS = 1.0
 
@@ -90,11 +90,11 @@ class Http2Stream(asyncio.Protocol):
 
     async def accepted(self) -> None:
         """Wait for the response's head; raises the refusal."""
-        while self._protocol.receive_state in (ReceiveState.WAITING, ReceiveState.REFUSED):
+        while not (self._protocol.accepted or self._protocol.finished):
             self._changed.clear()
             await self._changed.wait()
-        if self._protocol.failure is not None:
-            raise self._protocol.failure
+        if self._protocol.failure is not None and not self._protocol.accepted:
+            raise self._protocol.failure  # one after the acceptance follows the results, in `receive`
 
     def abort(self) -> None:
         """Drop the connection without a word."""

@@ -115,6 +115,7 @@ class MedicalStreamProtocol:
         self._failure: TranscribeError | None = None
         self._refusal = (0, "")
         self._refusal_body = bytearray()
+        self.accepted = False  # the service answered 200
         self.session_id = request.session_id
         self.request_id: str | None = None
 
@@ -197,7 +198,9 @@ class MedicalStreamProtocol:
         by_name = dict(headers)
         self.request_id = by_name.get("x-amzn-request-id") or by_name.get("x-amzn-requestid")
         self.session_id = by_name.get(HEADER_PREFIX + "session-id") or self.session_id
-        if self._receive is ReceiveState.REFUSED:
+        if self._receive is ReceiveState.STREAMING:
+            self.accepted = True
+        elif self._receive is ReceiveState.REFUSED:
             self._refusal = (status, by_name.get("x-amzn-errortype", ""))
 
     def receive_data(self, data: bytes) -> None:
