@@ -22,20 +22,26 @@ _STATE_STYLES = {
     SessionState.PLAYED: "yellow",
     SessionState.ENDED: "blue",
 }
-_PARTIAL_CHARACTERS = 160
+_COLUMN_WIDTHS = {"session": 32, "state": 15, "finals": 6, "added": 8}
+_TEXT_LINES = 2
 
 
-def live_table(board: Board, latencies: Mapping[str, float]) -> RenderableType:
-    """The table while sessions run; `latencies` are added seconds by result id."""
-    table = Table(expand=True, pad_edge=False, show_lines=True)
-    table.add_column("session", ratio=2, overflow="fold")
-    table.add_column("state", width=14)
-    table.add_column("transcript", ratio=6)
-    table.add_column("finals", justify="right", width=6)
-    table.add_column("added", justify="right", width=8)
+def live_table(board: Board, latencies: Mapping[str, float], width: int) -> RenderableType:
+    """The table while sessions run, two lines a session; `latencies` are added seconds by result id.
+
+    Of a transcript that is longer than its cell the end is shown. `width` is the terminal's, in characters.
+    """
+    table = Table(expand=True, pad_edge=False)
+    table.add_column("session", width=_COLUMN_WIDTHS["session"], no_wrap=True)
+    table.add_column("state", width=_COLUMN_WIDTHS["state"], no_wrap=True)
+    table.add_column("transcript")
+    table.add_column("finals", width=_COLUMN_WIDTHS["finals"], justify="right")
+    table.add_column("added", width=_COLUMN_WIDTHS["added"], justify="right")
+    room = max(20, width - sum(_COLUMN_WIDTHS.values()) - 3 * len(_COLUMN_WIDTHS) - 4)
     for row in board.rows.values():
+        text = _text_cell(row, (room - 6) * _TEXT_LINES)  # words do not fill a line to its end
         finals = str(len(row.finals))
-        table.add_row(_session_cell(row), _state_cell(row), _text_cell(row), finals, _added(row, latencies))
+        table.add_row(_session_cell(row), _state_cell(row), text, finals, _added(row, latencies))
     if not board.dead_letters:
         return table
     return Group(table, *(Text(f"dead letter: {reason}", style="red") for reason in board.dead_letters))
@@ -97,11 +103,8 @@ def latency_line(summary: LatencySummary | None) -> str:
 
 def _session_cell(row: SessionRow) -> Text:
     recording = row.session.recording
-    return Text.assemble(
-        (row.session.session_id, "bold"),
-        f"\n{recording.title}\n",
-        (f"{recording.specialty.lower()}, {recording.sample_rate_hertz // 1000} kHz", "dim"),
-    )
+    about = f"{recording.specialty.lower()}, {recording.sample_rate_hertz // 1000} kHz"
+    return Text.assemble((row.session.session_id, "bold"), "\n", (about, "dim"))
 
 
 def _state_cell(row: SessionRow) -> Text:
@@ -109,11 +112,12 @@ def _state_cell(row: SessionRow) -> Text:
     return Text.assemble((row.state.value, _STATE_STYLES[row.state]), "\n", (seconds, "dim"))
 
 
-def _text_cell(row: SessionRow) -> Text:
+def _text_cell(row: SessionRow, characters: int) -> Text:
+    """Finals, then the partial in dim; the last `characters` of them."""
     text = Text(" ".join(row.finals[index] for index in sorted(row.finals)))
     if row.partial:
-        text.append(f"{' ' if text else ''}{row.partial[-_PARTIAL_CHARACTERS:]}", style="dim italic")
-    return text
+        text.append(f"{' ' if text else ''}{row.partial}", style="dim italic")
+    return text if len(text) <= characters else Text("…") + text[len(text) - characters + 1 :]
 
 
 def _added(row: SessionRow, latencies: Mapping[str, float]) -> str:

@@ -49,7 +49,7 @@ def dead_letter() -> RecordSeen:
 
 def rendered(shown: Board, latencies: dict[str, float]) -> str:
     console = Console(width=140, record=True, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
-    console.print(live_table(shown, latencies))
+    console.print(live_table(shown, latencies, width=140))
     return console.export_text()
 
 
@@ -102,6 +102,13 @@ def test_dead_letters_are_shown_with_their_reason() -> None:
 def test_the_error_of_a_thread_comes_up() -> None:
     with pytest.raises(ConnectionError):
         board(ThreadFailed("player", ConnectionError()))
+
+
+def test_a_long_transcript_shows_its_end() -> None:
+    text = rendered(board(final(0, "beginning " + "word " * 200 + "end"), partial("partial")), {})
+    assert "beginning" not in text
+    assert "partial" in text
+    assert len(text.splitlines()) == 8
 
 
 def test_plain_lines_tell_each_change_once() -> None:

@@ -1,0 +1,104 @@
+"""`medstream demo`: recorded speech becomes finals in Kafka, through the real stack, on this machine.
+
+Exit code 0 when every session's finals came out of the topic, 1 when something went wrong, 130 after Ctrl-C.
+A first signal ends the demo in order, servers included; later ones are ignored while that goes on, for it
+takes a few seconds at most. Even a kill -9 leaves no server behind, unless they were to be kept (see
+`processes.py`).
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from deploy.local.errors import LocalStackError
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Interrupted(BaseException):
+    """A signal asks the demo to stop. Not an Exception, so that nothing on the way takes it for an error."""
+
+    def __init__(self, signal_number: int) -> None:
+        self.signal_number = signal_number
+        super().__init__(f"stopped by signal {signal_number}")
+
+
+@app.callback(invoke_without_command=True)
+def demo(
+    speed: Annotated[float, typer.Option(min=0.1, max=4.0, help="Playback speed; 1 is real time.")] = 1.0,
+    sessions: Annotated[
+        int | None,
+        typer.Option(min=1, max=24, help="Sessions at once.", show_default="one for each recording"),
+    ] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the stack up and say how to reach it.")] = False,
+    plain: Annotated[bool, typer.Option("--plain", help="Plain lines instead of a live table.")] = False,
+) -> None:
+    """Play recorded dictations through Kafka, Flink and a local Transcribe endpoint; check the finals."""
+    try:
+        with _signals_raise():
+            problems = _demo(speed, sessions, keep=keep, plain=plain)
+    except Interrupted as interrupted:
+        typer.echo("Stopped.", err=True)
+        raise typer.Exit(128 + interrupted.signal_number) from None
+    for problem in problems:
+        typer.secho(f"medstream demo: {problem}", fg="red", err=True)
+    raise typer.Exit(1 if problems else 0)
+
+
+def _demo(speed: float, sessions: int | None, *, keep: bool, plain: bool) -> list[str]:
+    """Runs the demo in a folder of its own, which stays when something went wrong; returns what did."""
+    from rich.console import Console
+
+    from deploy.local.demo.screen import Screen
+    from deploy.local.demo.story import DemoOptions, tell
+    from deploy.local.stack import default_directory
+
+    directory = default_directory() if keep else Path(tempfile.mkdtemp(prefix="medstream-demo-"))
+    failed = False
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        _log_to(directory / "demo.log")
+        problems = tell(DemoOptions(speed, sessions, keep, directory), Screen(Console(), plain=plain))
+        failed = bool(problems)
+    except LocalStackError as error:
+        failed, problems = True, [str(error)]
+    finally:
+        if not keep and not failed:
+            shutil.rmtree(directory, ignore_errors=True)
+    return [*problems, f"Logs are in {directory}."] if failed else []
+
+
+def _log_to(path: Path) -> None:
+    """Log messages of libraries go to a file: on the screen they would tear the table."""
+    logging.basicConfig(
+        filename=path, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+
+
+@contextmanager
+def _signals_raise() -> Iterator[None]:
+    """The first signal raises Interrupted in the main thread; those after it are ignored."""
+
+    def interrupt(signal_number: int, _frame: FrameType | None) -> None:
+        for number in _SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+        raise Interrupted(signal_number)
+
+    before = {number: signal.signal(number, interrupt) for number in _SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

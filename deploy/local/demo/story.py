@@ -1,0 +1,127 @@
+"""What `medstream demo` does, step by step, with what it says about each.
+
+Apart from the command itself so that `medstream --help` and a Ctrl-C right after the start do not wait for
+the imports.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import schemas
+from deploy.local.demo import finals_consumer
+from deploy.local.demo.latency import summarise
+from deploy.local.demo.playback import Session, plan_sessions, total_seconds
+from deploy.local.demo.run import Result, Run
+from deploy.local.demo.screen import Screen
+from deploy.local.demo.servers import DemoServers
+from deploy.local.demo.table import latency_line
+from deploy.local.demo.topics import DemoTopics
+from deploy.local.demo.wer import NO_ERRORS
+from deploy.local.recordings import load_recordings
+
+_LATE_SECONDS = 0.5
+"""When a chunk leaves later than this, the machine is too busy for the latency figures to mean much."""
+
+
+@dataclass(frozen=True, slots=True)
+class DemoOptions:
+    """Options of the command; `sessions` None is one for each recording."""
+
+    speed: float
+    sessions: int | None
+    keep: bool
+    directory: Path
+
+
+def tell(options: DemoOptions, screen: Screen) -> list[str]:
+    """Runs the demo; returns sentences about what is wrong with its results, none when all is well.
+
+    Raises LocalStackError when the demo could not run to its end. Whatever happens, what it started is
+    stopped.
+    """
+    run_id = secrets.token_hex(2)
+    recordings = load_recordings()
+    sessions = plan_sessions(recordings, options.sessions or len(recordings), run_id)
+    topics = DemoTopics.of_run(run_id)
+    servers = DemoServers(options.directory, topics, len(sessions), keep=options.keep, console=screen.console)
+    succeeded = False
+    try:
+        result = _run(Run(servers, sessions, options.speed), servers, sessions, f"warm-up-{run_id}", screen)
+        _say_result(result, options.speed, screen)
+        succeeded = not result.problems
+    finally:
+        servers.stop(succeeded=succeeded)
+    if succeeded:
+        for line in _where_next(servers, keep=options.keep):
+            screen.say(line)
+    return list(result.problems)
+
+
+def _run(
+    run: Run, servers: DemoServers, sessions: Sequence[Session], warm_up_id: str, screen: Screen
+) -> Result:
+    screen.say("Starting Kafka, Flink and a local Transcribe endpoint (all on this machine) ...")
+    servers.start(lambda name, text: screen.say(f"  {name:9} {text}"))
+    screen.say("Submitting the pipeline to Flink and sending a short warm-up session through it ...")
+    with run.watching():
+        run.send_warm_up(warm_up_id)
+        seconds = servers.start_pipeline(warm_up_id)
+        screen.say(f"  {'pipeline':9} ready after {seconds:.1f} s")
+        duration = total_seconds(sessions, run.speed)
+        screen.say(
+            f"Playing {len(sessions)} sessions at once, {duration:.0f} s, at {run.speed:g} times real time:"
+        )
+        run.play_sessions(screen)
+    return run.read_back()
+
+
+def _say_result(result: Result, speed: float, screen: Screen) -> None:
+    screen.outcome(result.outcomes)
+    total = sum((outcome.word_errors for outcome in result.outcomes), NO_ERRORS)
+    finals = sum(len(outcome.finals) for outcome in result.outcomes)
+    screen.say(
+        f"{len(result.outcomes)} sessions, {finals} finals, word error rate {total.rate:.1%} "
+        "(synthetic speech, PocketSphinx with a language model of the domain)."
+    )
+    screen.say(latency_line(summarise(result.added_latencies_seconds)))
+    if result.late_seconds > _LATE_SECONDS:
+        screen.say(
+            f"This machine was busy: audio left up to {result.late_seconds:.1f} s late. "
+            "Latency figures mean little then; try fewer --sessions."
+        )
+    if speed > 1:
+        screen.say(
+            "At more than real time the latency figures include queueing that live audio does not have."
+        )
+
+
+def _where_next(servers: DemoServers, *, keep: bool) -> Iterator[str]:
+    page = finals_consumer.__file__
+    yield ""
+    yield "Where to look next:"
+    yield f"  a consumer for your application, on one page   {page}"
+    yield f"  the schema of what it reads                    {schemas.path('final_transcript')}"
+    if not keep:
+        yield "  keep the stack up after the demo               medstream demo --keep"
+        yield "  all options of the pipeline                    medstream run --help"
+        return
+    schema = shlex.quote(str(schemas.path("final_transcript")))
+    topics = servers.topics
+    yield ""
+    yield "The stack is still up, and the job still runs:"
+    yield f"  Kafka             {servers.bootstrap_servers}"
+    yield f"  topics            {topics.audio} (in), {topics.finals}, {topics.partials},"
+    yield f"                    {topics.sessions}, {topics.dead_letters}"
+    yield f"  endpoint          {servers.stack.endpoint.url}"
+    yield f"  Flink job server  {servers.stack.flink.job_endpoint}"
+    yield f"  logs              {servers.directory}"
+    yield (
+        f"  read the finals   python {shlex.quote(page)} --bootstrap-servers {servers.bootstrap_servers} "
+        f"--topic {topics.finals} --schema {schema}"
+    )
+    yield "  status, stop      medstream local status, medstream local down"
