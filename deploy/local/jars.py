@@ -14,6 +14,7 @@ imported for that only when a jar is really missing, because the import costs se
 
 from __future__ import annotations
 
+import base64
 import fcntl
 import hashlib
 import http.client
@@ -157,7 +158,7 @@ class _Download:
     """One run of downloads from one repository: what its threads share."""
 
     def __init__(self, repository_url: str, cache: Path, advance: Callable[[int], None]) -> None:
-        self._repository_url = repository_url
+        self._repository_url, self._headers = _without_userinfo(repository_url)
         self._cache = cache
         self._advance = advance
         self._stopped = threading.Event()
@@ -174,7 +175,7 @@ class _Download:
         try:
             _retrying(self._stopped)(self._receive, jar, part)
         except (OSError, http.client.HTTPException) as error:
-            raise JarUnavailable(jar.name, _without_userinfo(self._repository_url), _reason(error)) from error
+            raise JarUnavailable(jar.name, self._repository_url, _reason(error)) from error
         if self._stopped.is_set():
             return
         actual = _sha256(part)
@@ -188,7 +189,7 @@ class _Download:
         have = part.stat().st_size if part.exists() else 0
         if have >= jar.size_bytes:
             return
-        request = urllib.request.Request(f"{self._repository_url}/{jar.path}")  # noqa: S310
+        request = urllib.request.Request(f"{self._repository_url}/{jar.path}", headers=self._headers)  # noqa: S310
         if have:
             request.add_header("Range", f"bytes={have}-")
         try:
@@ -240,10 +241,13 @@ def _reason(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def _without_userinfo(url: str) -> str:
-    """`url` fit for a message: a user name and password in it stay out."""
+def _without_userinfo(url: str) -> tuple[str, dict[str, str]]:
+    """`url` without user name and password, fit for messages, and the HTTP header that carries them."""
     parts = urllib.parse.urlsplit(url)
-    return urllib.parse.urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    userinfo, _, host = parts.netloc.rpartition("@")
+    basic = base64.b64encode(urllib.parse.unquote_to_bytes(userinfo)).decode()
+    headers = {"Authorization": f"Basic {basic}"} if userinfo else {}
+    return urllib.parse.urlunsplit(parts._replace(netloc=host)), headers
 
 
 @contextmanager

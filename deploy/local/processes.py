@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -179,14 +179,18 @@ def free_port() -> int:
     a file lock reserves it until this process ends. What remains possible is a foreign server that asks for
     this very port before ours does.
     """
+    ports = range(10_000, max(_first_ephemeral_port(), 20_000))
+    return first_free(random.sample(ports, k=1_000))
+
+
+def first_free(candidates: Iterable[int]) -> int:
+    """The first of `candidates` that is free and not reserved; reserves it. Raises OSError if none is."""
     folder = Path(tempfile.gettempdir()) / f"medstream-ports-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
-    lowest, highest = 10_000, max(_first_ephemeral_port() - 1, 19_999)
-    for _ in range(1_000):
-        port = random.randint(lowest, highest)  # noqa: S311
+    for port in candidates:
         if _reserve(folder / str(port)) and _can_bind(port):
             return port
-    raise OSError(f"no free TCP port between {lowest} and {highest}")
+    raise OSError("no free TCP port")
 
 
 def _first_ephemeral_port() -> int:

@@ -13,6 +13,7 @@ alone would hang on its broken connections.
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import os
 import re
@@ -87,7 +88,7 @@ def _harness_environment(options: argparse.Namespace) -> dict[str, str]:
     info = _provision_info(options.provision_endpoint, options.id)
     environment = {
         "WORKER_ID": options.id,
-        "PIPELINE_OPTIONS": json_format.MessageToJson(info.pipeline_options),
+        "PIPELINE_OPTIONS": _with_integers(json_format.MessageToJson(info.pipeline_options)),
         "RUNNER_CAPABILITIES": " ".join(info.runner_capabilities),
         "LOGGING_API_SERVICE_DESCRIPTOR": str(info.logging_endpoint),
         "CONTROL_API_SERVICE_DESCRIPTOR": str(info.control_endpoint),
@@ -97,6 +98,16 @@ def _harness_environment(options: argparse.Namespace) -> dict[str, str]:
     if options.semi_persist_dir:
         environment["SEMI_PERSISTENT_DIRECTORY"] = options.semi_persist_dir
     return environment
+
+
+def _with_integers(document: str) -> str:
+    """JSON with 100 for 100.0: the message has one kind of number, and the SDK's options refuse that."""
+
+    def number(text: str) -> float:
+        value = float(text)
+        return int(value) if value.is_integer() else value
+
+    return json.dumps(json.loads(document, parse_float=number))
 
 
 def _provision_info(endpoint: str, worker_id: str) -> Any:
