@@ -10,7 +10,7 @@ from apache_beam.typehints import KV
 from connectors.kafka.sink import WriteToKafka
 from connectors.kafka.source import ReadFromKafka
 from pipeline.settings import JobSettings
-from pipeline.transforms import DEAD_LETTERS, KeyBySession, TranscribeSessions
+from pipeline.transforms import DEAD_LETTERS, FINALS, PARTIALS, SESSIONS, KeyBySession, TranscribeSessions
 
 
 def build(pipeline: beam.Pipeline, settings: JobSettings) -> None:
@@ -19,7 +19,7 @@ def build(pipeline: beam.Pipeline, settings: JobSettings) -> None:
     transcripts = audio.sessions | "TranscribeSessions" >> TranscribeSessions(settings)
     _ = transcripts | "PublishTranscripts" >> PublishTranscripts(settings)
     _ = (
-        (audio.dead_letters, transcripts.dead_letters)
+        (audio.dead_letters, transcripts[DEAD_LETTERS])
         | "AllDeadLetters" >> beam.Flatten()
         | "PublishDeadLetters" >> WriteToKafka(settings.kafka, settings.topics.dead_letters)
     )
@@ -54,9 +54,10 @@ class PublishTranscripts(beam.PTransform):
 
     def expand(self, transcripts: Any) -> Any:
         kafka, topics = self._settings.kafka, self._settings.topics
-        outputs = {"finals": topics.finals, "partials": topics.partials, "sessions": topics.sessions}
+        outputs = {FINALS: topics.finals, PARTIALS: topics.partials, SESSIONS: topics.sessions}
         return {
-            kind: transcripts[kind] | f"Publish_{kind}" >> WriteToKafka(kafka, topic)
+            kind: transcripts[kind]
+            | f"Publish_{kind}" >> WriteToKafka(kafka, topic, await_acks=kind != PARTIALS)
             for kind, topic in outputs.items()
             if topic is not None
         }

@@ -248,7 +248,7 @@ class TranscribeFn(beam.DoFn):
 
 
 class TranscribeSessions(beam.PTransform):
-    """Keyed batches of audio records to tagged outputs of `OutputRecord`s: finals, partials, sessions, dead
+    """Keyed batches of audio records to a dictionary of outputs: finals, partials, sessions, dead
     letters.
 
     Input: `(session_id, records)` with records as plain tuples (`KafkaRecord.as_tuple`), in the order of
@@ -260,9 +260,9 @@ class TranscribeSessions(beam.PTransform):
         self._settings = settings
 
     def expand(self, keyed_batches: Any) -> Any:
-        return keyed_batches | beam.ParDo(TranscribeFn(self._settings)).with_outputs(
-            FINALS, PARTIALS, SESSIONS, DEAD_LETTERS
-        )
+        tags = (FINALS, PARTIALS, SESSIONS, DEAD_LETTERS)
+        outputs = keyed_batches | beam.ParDo(TranscribeFn(self._settings)).with_outputs(*tags)
+        return {tag: outputs[tag] for tag in tags}
 
 
 _STAGES = {
