@@ -96,7 +96,7 @@ def parse_fault(rule: object) -> Fault:
         raise FaultError("a fault rule is a JSON object")
     values = dict(rule)
     kind = values.pop("kind", None)
-    if kind not in set(FaultKind):
+    if kind not in list(FaultKind):
         raise FaultError(f"kind: one of {', '.join(FaultKind)} is needed")
     for name, value in values.items():
         _check_field(name, value)
@@ -139,11 +139,12 @@ class FaultRule:
     fault: Fault
     acted: int = 0
     skipped: int = 0
+    withdrawn: bool = False
 
     @property
     def is_spent(self) -> bool:
-        """True once the rule has acted as often as it may."""
-        return self.fault.times is not None and self.acted >= self.fault.times
+        """True once the rule has acted as often as it may, or was withdrawn."""
+        return self.withdrawn or (self.fault.times is not None and self.acted >= self.fault.times)
 
     def concerns(self, vocabulary_name: str | None) -> bool:
         """True if the rule may act on a stream with this vocabulary."""
@@ -173,9 +174,9 @@ class FaultBook:
         return [rule for rule in added if rule.fault.running]
 
     def clear(self) -> None:
-        """Forget all rules; streams to which a rule was assigned already keep it until it has acted."""
+        """Withdraw all rules, also from the streams that already have them."""
         for rule in self.rules:
-            rule.acted = max(rule.acted, rule.fault.times or 0)
+            rule.withdrawn = True
         self.rules.clear()
 
     def rules_for_new_stream(self, vocabulary_name: str | None) -> list[FaultRule]:

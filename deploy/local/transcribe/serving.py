@@ -70,7 +70,9 @@ def reserve_port(host: str, port: int) -> socket.socket:
         reservation.bind((host, port))
     except OSError as error:
         reason = error.strerror or "the address cannot be used"
-        raise ServeError(f"Cannot listen on {host} port {port}: {reason}. Choose another --port.") from error
+        raise ServeError(
+            f"Cannot listen on {host} port {port}: {reason}. Choose another --host or --port."
+        ) from error
     return reservation
 
 

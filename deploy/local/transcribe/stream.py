@@ -288,7 +288,8 @@ class TranscriptionStream:
 
     def _send_segment(self, channel: int, segment: Segment) -> list[Command]:
         key = (channel, segment.index)
-        result_id = self._result_ids.setdefault(key, self._new_result_id())
+        result_id = self._result_ids.get(key) or self._new_result_id()
+        self._result_ids[key] = result_id
         result = to_result(segment, result_id, self._settings.channel_ids[channel])
         send = Send(encode_transcript_event([result]))
         if segment.is_partial:

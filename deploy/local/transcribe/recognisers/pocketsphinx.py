@@ -81,7 +81,8 @@ class PocketSphinxRecogniser:
     def finish(self) -> Sequence[Segment]:
         """See `Recogniser.finish`."""
         if self._endpointer.in_speech:
-            speech = self._endpointer.end_stream(self._buffer)
+            rest = self._buffer[: len(self._buffer) // 2 * 2] or bytes(2)  # an empty frame is refused
+            speech = self._endpointer.end_stream(rest)
             if speech is not None:
                 self._hear(speech)
         self._end_utterance()
