@@ -21,6 +21,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TypeAlias
 from uuid import UUID
 from zlib import crc32
@@ -107,8 +108,8 @@ def frame(encoded_headers: bytes, payload: bytes) -> bytes:
     """The message around headers that are encoded already; for senders whose headers never change."""
     _check_lengths(len(encoded_headers), len(payload))
     lengths = _LENGTHS.pack(OVERHEAD_BYTES + len(encoded_headers) + len(payload), len(encoded_headers))
-    body = b"".join((lengths, _U32.pack(crc32(lengths)), encoded_headers, payload))
-    return body + _U32.pack(crc32(body))
+    head = lengths + _U32.pack(crc32(lengths)) + encoded_headers
+    return b"".join((head, payload, _U32.pack(crc32(payload, crc32(head)))))
 
 
 def encode_headers(headers: Mapping[str, HeaderValue]) -> bytes:
@@ -165,12 +166,15 @@ def _sized(header_type: int, name: str, value: bytes) -> bytes:
 class MessageDecoder:
     """Bytes in, messages out: `feed` what arrived, then take `next_message` until it gives None."""
 
-    __slots__ = ("_buffer", "_failure", "_position")
+    __slots__ = ("_block", "_buffer", "_failure", "_headers", "_position")
 
     def __init__(self) -> None:
         self._buffer = bytearray()
         self._position = 0
         self._failure: ProtocolError | None = None
+        # Most messages of a stream have the headers of the one before: the block is decoded once.
+        self._block = b""
+        self._headers: Mapping[str, HeaderValue] = MappingProxyType({})
 
     def feed(self, data: bytes) -> None:
         """Append received bytes; nothing is decoded yet."""
@@ -222,7 +226,13 @@ class MessageDecoder:
         if crc32(memoryview(raw)[:body_bytes]) != _U32.unpack_from(raw, body_bytes)[0]:
             raise ChecksumError(f"the message CRC of an event-stream message of {total_bytes} bytes is wrong")
         headers_end = PRELUDE_BYTES + headers_bytes
-        return Message(decode_headers(raw[PRELUDE_BYTES:headers_end]), raw[headers_end:body_bytes])
+        return Message(self._decode_headers(raw[PRELUDE_BYTES:headers_end]), raw[headers_end:body_bytes])
+
+    def _decode_headers(self, block: bytes) -> Mapping[str, HeaderValue]:
+        if block != self._block:
+            self._headers = MappingProxyType(decode_headers(block))
+            self._block = block
+        return self._headers
 
 
 def decode_message(data: bytes) -> Message:

@@ -278,7 +278,7 @@ class MedicalTranscriptEvent:
 def parse_transcript_event(payload: bytes) -> tuple[MedicalResult, ...]:
     """The results in a `TranscriptEvent` payload; raises `ResultFormatError`, never with its text."""
     try:
-        document = json.loads(payload, parse_constant=_refuse_constant)
+        document = _DECODER.decode(payload.decode())
         transcript = _object(document).get("Transcript") or {}
         return _each(_result, _object(transcript).get("Results"))
     except (ValueError, TypeError, RecursionError):
@@ -290,6 +290,9 @@ def parse_transcript_event(payload: bytes) -> tuple[MedicalResult, ...]:
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
 def _result(value: dict[str, Any]) -> MedicalResult:
@@ -348,7 +351,8 @@ def _object(value: Any) -> dict[str, Any]:
 
 
 def _text(value: dict[str, Any], name: str) -> str:
-    return _text_or_none(value, name) or ""
+    text = value.get(name, "")
+    return text if type(text) is str else _text_or_none(value, name) or ""
 
 
 def _text_or_none(value: dict[str, Any], name: str) -> str | None:
@@ -359,8 +363,10 @@ def _text_or_none(value: dict[str, Any], name: str) -> str | None:
 
 
 def _number(value: dict[str, Any], name: str) -> float:
-    number = _number_or_none(value, name)
-    return 0.0 if number is None else number
+    number = value.get(name, 0.0)
+    if type(number) is float:  # nearly always; results are read many times a second
+        return number
+    return _number_or_none(value, name) or 0.0
 
 
 def _number_or_none(value: dict[str, Any], name: str) -> float | None:
