@@ -93,8 +93,13 @@ class Http2Connection:
 
     def connection_lost(self, error: Exception | None) -> None:
         """The transport is gone; it is a failure unless the stream had ended."""
-        reason = f": {type(error).__name__}" if error else ""
-        self._fail(ConnectionClosedError(f"the connection closed before the stream had ended{reason}"))
+        reason = f" ({type(error).__name__})" if error else ""
+        if self._first_bytes:
+            hint = "; does it speak HTTP/2, and is https or http right?"
+            message = f"the endpoint closed the connection without an answer{reason}{hint}"
+        else:
+            message = f"the connection closed before the stream had ended{reason}"
+        self._fail(ConnectionClosedError(message))
 
     def ping(self) -> None:
         """Ask the peer for a sign of life."""

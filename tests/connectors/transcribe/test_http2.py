@@ -310,8 +310,8 @@ def test_a_window_that_never_opens_is_a_write_timeout() -> None:
         assert caught.value.retryable
         await asyncio.wait_for(server.streams[0].client_left.wait(), 5)
 
-    options = {"write_timeout_seconds": 0.4, "read_timeout_seconds": 5}
-    run(script, client, server={"initial_window_bytes": 100, "acknowledge": False}, **options)
+    server = {"initial_window_bytes": 100, "acknowledge": False}
+    run(script, client, server=server, write_timeout_seconds=0.4, read_timeout_seconds=5)
 
 
 def test_a_peer_that_stops_reading_its_socket_blocks_sending_until_the_timeout() -> None:
@@ -615,6 +615,18 @@ def test_a_host_that_does_not_exist() -> None:
 def test_a_server_that_never_answers() -> None:
     error = opening_fails(silent, ConnectTimeoutError, connect_timeout_seconds=0.2)
     assert "within 0.2 s" in str(error)
+
+
+def test_a_server_that_wants_tls(authority: trustme.CA) -> None:
+    """Speaking cleartext to it ends without an answer, or with an alert, which is no HTTP/2."""
+
+    async def main() -> None:
+        async with H2Server(silent, server_context(authority)) as server:
+            with pytest.raises((ConnectionClosedError, ProtocolError), match="HTTP/2") as caught:
+                await connect(server.port, Wire("http"))
+            assert caught.value.retryable
+
+    asyncio.run(main())
 
 
 def test_a_server_that_speaks_http1_only() -> None:

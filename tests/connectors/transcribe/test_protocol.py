@@ -135,9 +135,9 @@ def test_an_early_clean_end_refuses_more_audio_with_a_retryable_error() -> None:
     protocol = accepted()
     protocol.receive_end()
     assert drain(protocol) == [EndOfStream.END]
-    for call in (lambda: protocol.send_audio(b"x", NOW_MS), lambda: protocol.end(NOW_MS)):
+    for name in ("audio", "end"):
         with pytest.raises(StreamEndedError) as caught:
-            call()
+            CALLS[name](protocol)
         assert caught.value.retryable
     assert protocol.send_state is SendState.OPEN
 
@@ -288,9 +288,9 @@ def test_the_machine_starts_once_and_ends_once() -> None:
     with pytest.raises(IllegalCallError, match="start"):
         protocol.start(NOW_MS)
     protocol.end(NOW_MS)
-    for call in (lambda: protocol.end(NOW_MS), lambda: protocol.send_audio(b"x", NOW_MS)):
+    for name in ("audio", "end"):
         with pytest.raises(IllegalCallError, match="ENDED"):
-            call()
+            CALLS[name](protocol)
 
 
 def test_unknown_events_are_no_events() -> None:
