@@ -28,7 +28,7 @@ def parse_properties(text: str) -> dict[str, str]:
     """
     properties: dict[str, str] = {}
     for number, line in _logical_lines(text):
-        match = re.match(r"((?:\\.|[^\\=:\s])*)\s*[=:]?\s*(.*)", line, re.DOTALL)
+        match = re.match(r"((?:\\.|[^\\=: \t\f])*)[ \t\f]*[=:]?[ \t\f]*(.*)", line, re.DOTALL)
         if match is None or not match[1]:
             raise ValueError(f"line {number} has no property name")
         try:

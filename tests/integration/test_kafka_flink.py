@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from apache_beam.runners.runner import PipelineState
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from connectors.kafka.client import ClientConfig
@@ -83,7 +84,11 @@ def test_a_bounded_replay_copies_every_record_once_with_headers_and_ends(
     source, target = topic(PARTITIONS), topic(PARTITIONS)
     send(producer, source, range(200))
     config = ClientConfig.build(kafka_broker.bootstrap_servers)
-    kafka_probe.run(flink.pipeline_options(), config, source, target, stop_at="end").wait_until_finish(90_000)
+    # By default Flink keeps finished sources alive, for the sake of later checkpoints.
+    options = [*flink.pipeline_options(), "--shutdown_sources_after_idle_ms=500"]
+    job = kafka_probe.run(options, config, source, target, stop_at="end")
+    job.wait_until_finish(60_000)
+    assert job.state == PipelineState.DONE
     output = Output(kafka_broker, target)
     assert output.until(lambda: len(output.records) >= 200 * SESSIONS, 20)
     output.close()
