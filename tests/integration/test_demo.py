@@ -19,7 +19,7 @@ import pytest
 from deploy.local.recordings import load_recordings
 from deploy.local.recordings.spoken import spoken_form
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(480)]
 
 MEDSTREAM = Path(sys.executable).with_name("medstream")
 
@@ -81,7 +81,7 @@ def read_until(demo: subprocess.Popen[str], pattern: str) -> str:
 
 def test_every_session_comes_out_whole_and_nothing_stays_behind(folders: dict[str, str]) -> None:
     with started_demo(folders, "--sessions", "4", "--speed", "2") as demo:
-        output, _ = demo.communicate(timeout=180)
+        output, _ = demo.communicate(timeout=400)
     assert demo.returncode == 0, output
     rates = re.findall(r"^[a-z-]+-[0-9a-f]{4}: \d+ finals, \d+ of \d+ = ([\d.]+)%$", output, re.MULTILINE)
     assert len(rates) == 4, output
@@ -116,7 +116,7 @@ def test_a_kept_stack_can_be_reached_holds_no_text_in_its_logs_and_ends_by_local
 ) -> None:
     try:
         with started_demo(folders, "--keep", "--sessions", "2", "--speed", "2") as demo:
-            output, _ = demo.communicate(timeout=180)
+            output, _ = demo.communicate(timeout=400)
         assert demo.returncode == 0, output
         assert medstream_local("status", folders).returncode == 0
         assert_finals_readable_as_told(output, folders)

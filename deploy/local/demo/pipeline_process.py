@@ -26,7 +26,7 @@ class PipelineProcess(LocalServer):
     """`medstream run` in `directory`; ready when the warm-up session `warm_up_id` has ended."""
 
     name = "pipeline"
-    ready_timeout_seconds = 90.0
+    ready_timeout_seconds = 180.0
     stop_grace_seconds = 5.0
 
     def __init__(

@@ -15,7 +15,7 @@ from typing import Any
 from deploy.local.recordings import Recording
 
 CHUNK_MS = 100
-STAGGER_SECONDS = 0.25
+STAGGER_SECONDS = 0.13
 """Audio time between the starts of two sessions."""
 
 _BYTES_PER_SAMPLE = 2

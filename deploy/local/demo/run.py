@@ -30,7 +30,7 @@ from deploy.local.demo.servers import DemoServers
 from deploy.local.demo.watcher import Watcher
 from schemas.serde import SingleObjectSerde
 
-FINISH_SECONDS = 30.0
+FINISH_SECONDS = 60.0
 """How long after the last audio the sessions may take to end."""
 
 _REFRESH_SECONDS = 0.125

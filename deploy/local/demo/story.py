@@ -72,10 +72,9 @@ def _run(
         run.send_warm_up(warm_up_id)
         seconds = servers.start_pipeline(warm_up_id)
         screen.say(f"  {'pipeline':9} ready after {seconds:.1f} s")
+        pace = "in real time" if run.speed == 1 else f"at {run.speed:g} times real time"
         duration = total_seconds(sessions, run.speed)
-        screen.say(
-            f"Playing {len(sessions)} sessions at once, {duration:.0f} s, at {run.speed:g} times real time:"
-        )
+        screen.say(f"Playing {len(sessions)} sessions at once, {pace}, for {duration:.0f} s:")
         run.play_sessions(screen)
     return run.read_back()
 
