@@ -90,6 +90,8 @@ class AudioFeed:
         """The read got as far as `next_offset`; `complete`: that is all there was in its range."""
         self.reading = False
         self.timeline.skip(next_offset - 1)
+        # What was read counts as seen: after a rewind nobody else asks for it again.
+        self._seen_offset = max(self._seen_offset, next_offset)
         if complete:
             self._to_end_of_log = False
 

@@ -291,6 +291,7 @@ class Session:
     def _leave_stream(self, event: StreamEvent) -> list[Command]:
         """No stream from here on; whatever was shown of unfinished segments is withdrawn."""
         self._stream = next_state(self._stream, event)
+        self._sent_samples, self._written_samples = 0, 0
         withdrawn: list[Command] = [self._partial(r, superseded=True) for r in self._reassembler.open_results]
         self._reassembler = Reassembler(0.0, self._books.ends)
         return withdrawn
