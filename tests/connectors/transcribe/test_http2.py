@@ -37,6 +37,7 @@ from connectors.transcribe.errors import (
 )
 from connectors.transcribe.events import encode_exception, encode_transcript_event
 from connectors.transcribe.http2 import open_http2_stream, tls_context
+from connectors.transcribe.http2_stream import Http2Stream
 from connectors.transcribe.model import (
     MedicalAlternative,
     MedicalResult,
@@ -328,6 +329,24 @@ def test_a_peer_that_stops_reading_its_socket_blocks_sending_until_the_timeout()
             await send_chunks(stream, 100_000)  # 320 MB: more than any socket buffers
 
     run(script, client, write_timeout_seconds=0.4, read_timeout_seconds=5)
+
+
+def test_a_failed_stream_leaves_its_connection_even_if_nobody_closes_it() -> None:
+    async def script(stream: ServerStream) -> None:
+        stream.respond()
+        stream.grant(2**30)
+        await asyncio.sleep(0.05)
+        stream.pause_reading()
+        await asyncio.sleep(8)
+
+    async def client(stream: TranscribeStream, _server: H2Server) -> None:
+        await asyncio.sleep(0.1)
+        with pytest.raises(WriteTimeoutError):
+            await send_chunks(stream, 100_000)
+        assert isinstance(stream, Http2Stream)
+        await asyncio.wait_for(stream._lost.wait(), 3)  # unsent bytes do not keep the socket open
+
+    run(script, client, write_timeout_seconds=0.3, read_timeout_seconds=5)
 
 
 def test_a_slow_reader_stops_the_service() -> None:
