@@ -1,4 +1,4 @@
-"""`medstream local up|status|down`: the local stack from the command line.
+"""`medstream local up|status|cancel|down`: the local stack from the command line.
 
 Progress goes to standard error, results to standard output, so `--json` can be piped. Servers started by `up`
 outlive the command; `down` ends them, after a check that the recorded processes are still the same.
@@ -10,6 +10,7 @@ import json
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -76,6 +77,19 @@ def down(directory: Directory = None) -> None:
         stack.stop(lambda name, text: console.print(f"{name:10} {text}"))
 
 
+@app.command()
+def cancel(directory: Directory = None) -> None:
+    """Cancel every job of this Flink; Beam's own cancel leaves an embedded Flink running."""
+    console = Console(stderr=True, highlight=False)
+    with _clear_errors(console):
+        flink = LocalStack(directory or default_directory()).flink
+        jobs = flink.cancel_jobs() if flink.adopt() else []
+    for job in jobs:
+        console.print(f"cancelled {job.name} ({job.id})")
+    if not jobs:
+        console.print("no job runs")
+
+
 @contextmanager
 def _clear_errors(console: Console) -> Iterator[None]:
     """One clear text instead of a traceback for everything that this package raises on purpose."""
@@ -107,6 +121,7 @@ def _document(stack: LocalStack, servers: list[ServerStatus]) -> dict[str, Any]:
             }
             for server in servers
         },
+        "jobs": [asdict(job) for job in stack.flink.jobs()],
         "pipeline_options": stack.flink.pipeline_options(),
         "worker_logs": str(stack.flink.worker_log_directory),
     }
@@ -125,6 +140,8 @@ def _print_table(stack: LocalStack, servers: list[ServerStatus]) -> None:
     for server in running:
         for setting, value in server.addresses.items():
             console.print(f"{setting}={value}", markup=False)
+    for job in stack.flink.jobs():
+        console.print(f"job {job.name}: {job.state} ({job.rest_url}/jobs/{job.id})", markup=False)
     if running:
         options = shlex.join(stack.flink.pipeline_options())
         directory = shlex.quote(str(stack.directory))

@@ -13,19 +13,26 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
+import psutil
 from rich.console import Console
 
+from deploy.local.errors import ServerFailed
+from deploy.local.flink_jobs import FlinkJob, cancel, jobs_at
 from deploy.local.jars import FLINK_LOCK, ensure_jars
 from deploy.local.java import class_path, java_executable
-from deploy.local.processes import ChildProcess, accepts_connections, free_port
+from deploy.local.processes import ChildProcess, accepts_connections, tail_of
 from deploy.local.server import LocalServer
 from deploy.local.worker import LOG_DIRECTORY_VARIABLE
 
 _MAIN_CLASS = "org.apache.beam.runners.flink.FlinkJobServerDriver"
+_SERVICES = ("job", "artifact", "expansion")
 _REST_PORTS = 50  # every job has a Flink, and every Flink a REST server
+_WORKER = "medstream-worker"
+_POLL_SECONDS = 0.1
 
 _JVM_OPTIONS = (
     "-Xmx512m",
@@ -66,7 +73,7 @@ class FlinkJobServer(LocalServer):
         self._job_server_jar = job_server_jar
         self._java = java
         self._console = console
-        self._ports = self._ports_for(["job", "artifact", "expansion"])
+        self._ports = self._ports_for([*_SERVICES, "rest"])
 
     @property
     def log_path(self) -> Path:
@@ -98,6 +105,45 @@ class FlinkJobServer(LocalServer):
             worker_environment=environment,
         )
 
+    def rest_urls(self) -> list[str]:
+        """Addresses of the REST servers: one for the Flink of each job that runs."""
+        if not self.is_running():
+            return []
+        listening = {
+            connection.laddr.port
+            for connection in psutil.Process(self.pid).net_connections("tcp")
+            if connection.status == psutil.CONN_LISTEN
+        }
+        first = self._ports["rest"]
+        return [
+            f"http://127.0.0.1:{port}" for port in sorted(listening) if first <= port <= first + _REST_PORTS
+        ]
+
+    def jobs(self) -> list[FlinkJob]:
+        """The jobs that have not ended yet; none when the server does not run."""
+        return [job for url in self.rest_urls() for job in jobs_at(url)]
+
+    def cancel_jobs(self, timeout_seconds: float = 30.0) -> list[FlinkJob]:
+        """Cancel every job, and return them when they and their workers are gone.
+
+        Beam's own `PipelineResult.cancel()` does not do that here: it only interrupts the job server's thread
+        that waits for the job, and the embedded Flink goes on. Raises ServerFailed when the time is over.
+        """
+        cancelled = self.jobs()
+        for job in cancelled:
+            cancel(job)
+        deadline = time.monotonic() + timeout_seconds
+        while self.is_running() and (self.rest_urls() or self._workers()):
+            if time.monotonic() > deadline:
+                reason = f"did not cancel its jobs within {timeout_seconds:.0f} s"
+                raise ServerFailed(self.name, reason, self.log_path, tail_of(self.log_path))
+            time.sleep(_POLL_SECONDS)
+        return cancelled
+
+    def _workers(self) -> list[psutil.Process]:
+        """The Python workers that run; the server's other child is its guard."""
+        return [child for child in psutil.Process(self.pid).children() if _is_worker(child)]
+
     def _launch(self) -> ChildProcess:
         jars = (
             [self._job_server_jar] if self._job_server_jar else ensure_jars(FLINK_LOCK, console=self._console)
@@ -111,7 +157,11 @@ class FlinkJobServer(LocalServer):
                 f"-Djava.io.tmpdir={temporary}",
                 *("-cp", class_path(jars), _MAIN_CLASS),
                 "--job-host=localhost",
-                *(f"--{service}-port={port}" for service, port in self._ports.items()),
+                *(
+                    f"--{service}-port={port}"
+                    for service, port in self._ports.items()
+                    if service in _SERVICES
+                ),
                 f"--artifacts-dir={self._directory_for('artifacts')}",
                 "--flink-master=[local]",
                 f"--flink-conf-dir={self._write_configuration(temporary)}",
@@ -130,7 +180,7 @@ class FlinkJobServer(LocalServer):
         return path
 
     def _write_configuration(self, temporary: Path) -> Path:
-        rest_port = free_port()
+        rest_port = self._ports["rest"]
         settings = {
             "state.checkpoint-storage": "filesystem",
             "state.checkpoints.dir": self._directory_for("checkpoints").as_uri(),
@@ -149,6 +199,13 @@ class FlinkJobServer(LocalServer):
         return folder
 
 
+def _is_worker(process: psutil.Process) -> bool:
+    try:
+        return any(Path(argument).name == _WORKER for argument in process.cmdline())
+    except psutil.Error:  # gone meanwhile
+        return False
+
+
 def pipeline_options(
     job_endpoint: str,
     *,
@@ -164,7 +221,7 @@ def pipeline_options(
     restart with a source partition that was never read again.
     """
     worker = {
-        "command": str(Path(sys.executable).with_name("medstream-worker")),
+        "command": str(Path(sys.executable).with_name(_WORKER)),
         "env": dict(worker_environment or {}),
     }
     return [
@@ -179,4 +236,6 @@ def pipeline_options(
         "--max_cache_memory_usage_mb=100",
         "--max_bundle_time_mills=100",
         "--experiments=data_buffer_time_limit_ms=20",
+        # Otherwise Beam runs `pip freeze`, which costs time and warns where there is no pip.
+        "--experiments=disable_logging_submission_environment",
     ]

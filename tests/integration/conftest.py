@@ -50,9 +50,17 @@ def kafka_broker(stack_directory: Path) -> Iterator[KafkaBroker]:
 
 @pytest.fixture(scope="session")
 def flink(stack_directory: Path) -> Iterator[FlinkJobServer]:
-    """A Flink job server for all tests; each test cancels its jobs."""
+    """A Flink job server for all tests; the jobs of each test are cancelled after it."""
     with FlinkJobServer(stack_directory / "flink") as server:
         yield server
+
+
+@pytest.fixture(autouse=True)
+def _no_job_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Cancel what runs on the shared Flink: Beam's own cancel does not reach it, and jobs would pile up."""
+    yield
+    if "flink" in request.fixturenames:
+        request.getfixturevalue("flink").cancel_jobs()
 
 
 @pytest.fixture

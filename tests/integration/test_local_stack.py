@@ -123,8 +123,16 @@ def test_a_killed_worker_is_replaced_and_the_job_restored_with_its_state(
             ),
             timeout_seconds=60,
         )
+        (running,) = flink.jobs()
+        assert running.state == "RUNNING"
     finally:
         job.cancel()
+        cancelled = flink.cancel_jobs()
+    assert [job.id for job in cancelled] == [running.id]
+    assert not flink.jobs()
+    end = len(rows())
+    time.sleep(0.5)
+    assert len(rows()) == end, "the job goes on"
     restored = [row for row in rows() if row[3] != first_worker]
     assert min(number for _, number, _, _ in restored) > 0, "started from nothing"
     assert all(count == number + 1 for _, number, count, _ in rows())

@@ -83,6 +83,7 @@ def test_up_status_and_down_make_a_round_trip(directory: Path) -> None:
     assert repaired["flink"]["pid"] != servers["flink"]["pid"]
     assert repaired["flink"]["job_endpoint"] == servers["flink"]["job_endpoint"]
     assert medstream_local("status", *folder).returncode == 0
+    assert "no job runs" in medstream_local("cancel", *folder).stderr
 
     down = medstream_local("down", *folder)
     assert down.returncode == 0

@@ -35,6 +35,11 @@ def test_checkpoints_and_parallelism_are_pipeline_options() -> None:
     assert "--finish_bundle_before_checkpointing" in options
 
 
+def test_where_nothing_runs_there_is_no_job_and_nothing_to_cancel(tmp_path: Path) -> None:
+    flink = FlinkJobServer(tmp_path)
+    assert flink.rest_urls() == flink.jobs() == flink.cancel_jobs() == []
+
+
 def test_the_job_endpoint_belongs_to_the_directory(tmp_path: Path) -> None:
     assert FlinkJobServer(tmp_path / "a").job_endpoint == FlinkJobServer(tmp_path / "a").job_endpoint
     assert FlinkJobServer(tmp_path / "a").job_endpoint != FlinkJobServer(tmp_path / "b").job_endpoint
