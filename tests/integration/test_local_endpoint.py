@@ -270,6 +270,17 @@ def test_a_killed_recogniser_is_an_internal_failure_and_the_next_stream_works(
     assert run(endpoint.url, bytes(32_000)) == []
 
 
+def test_nothing_that_was_heard_is_in_the_logs(start: Callable[..., EndpointProcess]) -> None:
+    endpoint = start("--log-level", "debug")
+    endpoint.inject({"kind": "exception", "after_audio_seconds": 2})
+    run(endpoint.url, SPEECH[:32_000])
+    with pytest.raises(InternalFailureError):
+        run(endpoint.url)
+    logs = endpoint.log_path.read_text() + endpoint.event_log_path.read_text()
+    assert "s of audio" in logs
+    assert not [word for sentence in SENTENCES for word in sentence if word in logs]
+
+
 # What a client must not do --------------------------------------------------------------------
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
+import sys
 import time
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -24,6 +26,15 @@ from deploy.local.transcribe.service import ServiceLimits, TranscribeService
 from deploy.local.transcribe.serving import ListenSettings, serve
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+class LogLevel(StrEnum):
+    """How much is logged on standard error; never audio or text, at any level."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
 
 
 class RecogniserName(StrEnum):
@@ -62,10 +73,12 @@ def endpoint(
     ready_file: Annotated[
         Path | None, typer.Option(help="Written with port and pid once the endpoint listens.")
     ] = None,
+    log_level: Annotated[LogLevel, typer.Option(help="What is logged.")] = LogLevel.INFO,
 ) -> None:
     """Serve a local endpoint that speaks Amazon Transcribe Medical streaming over HTTP/2."""
     if (tls_cert is None) != (tls_key is None):
         raise typer.BadParameter("--tls-cert and --tls-key belong together")
+    logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     listen = ListenSettings(host, port, tls_cert, tls_key)
     keyring = Keyring(region, {access_key_id: secret_access_key})
     limits = ServiceLimits(max_streams, idle_timeout_seconds, max_stream_seconds)
@@ -78,6 +91,19 @@ def endpoint(
     except LocalTranscribeError as error:
         typer.echo(f"medstream endpoint: {error}", err=True)
         raise typer.Exit(1) from None
+    _leave()
+
+
+def _leave() -> NoReturn:
+    """Exit without finalising the interpreter.
+
+    granian's threads cannot be joined, and one that asks for the interpreter while it is being finalised
+    aborts the process (a panic in granian 2.8.7). Streams are broken off and files written by now.
+    """
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _recognition_host(

@@ -98,9 +98,11 @@ class Exchange:
             for task in tasks:
                 task.cancel()
             self._release()
+            audio_seconds = self._stream.audio_seconds
             self._event_log.stream_ended(
-                admission.session_id, admission.request_id, self._end_reason, self._stream.audio_seconds
+                admission.session_id, admission.request_id, self._end_reason, audio_seconds
             )
+            _log.info("stream %s: %s, %.1f s of audio", admission.session_id, self._end_reason, audio_seconds)
 
     def abort(self) -> None:
         """Break the stream off."""

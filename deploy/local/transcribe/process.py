@@ -47,7 +47,7 @@ class EndpointProcess(LocalServer):
         super().__init__(directory, detached=detached)
         self._recogniser = recogniser
         self._port = port
-        self._options = tuple(options)
+        self.options = tuple(options)
 
     @property
     def log_path(self) -> Path:
@@ -67,7 +67,7 @@ class EndpointProcess(LocalServer):
     @property
     def url(self) -> str:
         """For `--endpoint-url`."""
-        scheme = "https" if "--tls-cert" in self._options else "http"
+        scheme = "https" if "--tls-cert" in self.options else "http"
         return f"{scheme}://127.0.0.1:{self._port}"
 
     def environment(self) -> dict[str, str]:
@@ -113,7 +113,7 @@ class EndpointProcess(LocalServer):
             "--ready-file": self._ready_path,
         }
         arguments = [str(part) for option in options.items() for part in option]
-        command = [sys.executable, "-m", "deploy.local.transcribe", *arguments, *self._options]
+        command = [sys.executable, "-m", "deploy.local.transcribe", *arguments, *self.options]
         return ChildProcess(self.name, command, log_path=self.log_path, detached=self._detached)
 
     def _is_ready(self) -> bool:
