@@ -100,16 +100,16 @@ def _say_result(result: Result, speed: float, screen: Screen) -> None:
 
 
 def _where_next(servers: DemoServers, *, keep: bool) -> Iterator[str]:
-    page = finals_consumer.__file__
+    page = _shortest(Path(finals_consumer.__file__))
+    schema = _shortest(schemas.path("final_transcript"))
     yield ""
     yield "Where to look next:"
     yield f"  a consumer for your application, on one page   {page}"
-    yield f"  the schema of what it reads                    {schemas.path('final_transcript')}"
+    yield f"  the schema of what it reads                    {schema}"
     if not keep:
         yield "  keep the stack up after the demo               medstream demo --keep"
         yield "  all options of the pipeline                    medstream run --help"
         return
-    schema = shlex.quote(str(schemas.path("final_transcript")))
     topics = servers.topics
     yield ""
     yield "The stack is still up, and the job still runs:"
@@ -121,6 +121,12 @@ def _where_next(servers: DemoServers, *, keep: bool) -> Iterator[str]:
     yield f"  logs              {servers.directory}"
     yield (
         f"  read the finals   python {shlex.quote(page)} --bootstrap-servers {servers.bootstrap_servers} "
-        f"--topic {topics.finals} --schema {schema}"
+        f"--topic {topics.finals} --schema {shlex.quote(schema)}"
     )
     yield "  status, stop      medstream local status, medstream local down"
+
+
+def _shortest(path: Path) -> str:
+    """As seen from the working directory, where it lies below that."""
+    folder = Path.cwd()
+    return str(path.relative_to(folder) if path.is_relative_to(folder) else path)

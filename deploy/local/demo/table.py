@@ -34,7 +34,7 @@ def live_table(board: Board, latencies: Mapping[str, float], width: int) -> Rend
     table = Table(expand=True, pad_edge=False)
     table.add_column("session", width=_COLUMN_WIDTHS["session"], no_wrap=True)
     table.add_column("state", width=_COLUMN_WIDTHS["state"], no_wrap=True)
-    table.add_column("transcript")
+    table.add_column("transcript", ratio=1)
     table.add_column("finals", width=_COLUMN_WIDTHS["finals"], justify="right")
     table.add_column("added", width=_COLUMN_WIDTHS["added"], justify="right")
     room = max(20, width - sum(_COLUMN_WIDTHS.values()) - 3 * len(_COLUMN_WIDTHS) - 4)
@@ -117,7 +117,10 @@ def _text_cell(row: SessionRow, characters: int) -> Text:
     text = Text(" ".join(row.finals[index] for index in sorted(row.finals)))
     if row.partial:
         text.append(f"{' ' if text else ''}{row.partial}", style="dim italic")
-    return text if len(text) <= characters else Text("…") + text[len(text) - characters + 1 :]
+    if len(text) <= characters:
+        return text
+    cut = text.plain.find(" ", len(text) - characters + 1)  # at a word's end, not within
+    return Text("…") + text[max(cut, 0) :]
 
 
 def _added(row: SessionRow, latencies: Mapping[str, float]) -> str:
