@@ -22,6 +22,7 @@ from typing import Any
 
 import kafka
 from kafka import errors as kafka_errors
+from kafka.net.connection import KafkaConnection
 
 from connectors.kafka.errors import (
     AuthenticationFailed,
@@ -42,7 +43,11 @@ CHECK_TIMEOUT_SECONDS = 6.0
 
 _ENCRYPTED = ("SSL", "SASL_SSL")
 # Seconds, not kafka-python's 30: a broker that is back must be noticed.
-_COMMON: dict[str, Value] = {"reconnect_backoff_max_ms": 1_000, "client_id": "medstream"}
+_COMMON: dict[str, Value] = {
+    "bootstrap_timeout_ms": 10_000,
+    "client_id": "medstream",
+    "reconnect_backoff_max_ms": 1_000,
+}
 
 
 class _AtLeastInfo(logging.Filter):
@@ -65,6 +70,28 @@ def pin_logger() -> None:
             logger.setLevel(max(logger.level, logging.INFO))
         if not any(isinstance(existing, _AtLeastInfo) for existing in logger.filters):
             logger.addFilter(_AtLeastInfo())
+
+
+class Observed(logging.Handler):
+    """The exceptions among the arguments of the library's log records.
+
+    `dropped_at_login`: the last connection that was lost had answered ApiVersions and was in its SASL
+    exchange. kafka-python drops the broker's refusal when it arrives together with the end of the
+    connection (3.0.12, KafkaTCPTransport._read_from_sock), so on a busy machine that is all there is to see
+    of a wrong password.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.errors: list[BaseException] = []
+        self.dropped_at_login = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        for argument in record.args if isinstance(record.args, tuple) else ():
+            if isinstance(argument, BaseException):
+                self.errors.append(argument)
+            elif isinstance(argument, KafkaConnection):
+                self.dropped_at_login = bool(argument.sasl_enabled and argument.broker_version)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,19 +166,19 @@ class ClientConfig:
         pin_logger()
         wanted = {**_COMMON, **defaults, **dict(self.settings), **arguments}
         known = {name: value for name, value in wanted.items() if name in client.DEFAULT_CONFIG}
-        with _observed_errors() as observed:
+        with _observing() as observed:
             try:
                 return client(bootstrap_servers=self.bootstrap_servers.split(","), **known)
             except (kafka_errors.KafkaError, OSError) as error:
                 raise self.map_error(error, observed) from None
 
-    def map_error(self, error: Exception, observed: list[BaseException] | None = None) -> KafkaConnectorError:
-        """kafka-python's error as ours; `observed` are the causes it only logged."""
-        causes = [error, *reversed(observed or [])]
-        for cause in causes:
-            if isinstance(cause, _REFUSED_LOGIN):
-                mechanism = dict(self.settings).get("sasl_mechanism")
-                return AuthenticationFailed(self.bootstrap_servers, str(mechanism or "SASL"), self.username)
+    def map_error(self, error: Exception, observed: Observed | None = None) -> KafkaConnectorError:
+        """kafka-python's error as ours; `observed` is what it only logged."""
+        causes = [error, *reversed(observed.errors if observed else [])]
+        refused = any(isinstance(cause, _REFUSED_LOGIN) for cause in causes)
+        if refused or (observed and observed.dropped_at_login):
+            mechanism = dict(self.settings).get("sasl_mechanism")
+            return AuthenticationFailed(self.bootstrap_servers, str(mechanism or "SASL"), self.username)
         for cause in causes:
             if isinstance(cause, kafka_errors.AuthorizationError):
                 return NotAuthorized(_resource(cause), self.bootstrap_servers)
@@ -259,26 +286,17 @@ def _check_consistency(settings: Mapping[str, Value]) -> None:
 
 
 @contextmanager
-def _observed_errors() -> Iterator[list[BaseException]]:
-    """The exceptions that kafka-python logs while it retries.
-
-    A refused login ends as a bootstrap timeout; the cause is an argument of a log record only (kafka-python
-    3.0.12, KafkaConnectionManager._do_bootstrap and _connect).
+def _observing() -> Iterator[Observed]:
+    """What kafka-python logs while it retries; a refused login ends in a bootstrap timeout, and the cause
+    is in the arguments of its log records only (3.0.12, KafkaConnectionManager._do_bootstrap and _connect).
     """
-    observed: list[BaseException] = []
-
-    class Observer(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            arguments = record.args if isinstance(record.args, tuple) else ()
-            observed.extend(argument for argument in arguments if isinstance(argument, BaseException))
-
-    handler = Observer(logging.WARNING)
+    observed = Observed()
     logger = logging.getLogger("kafka")
-    logger.addHandler(handler)
+    logger.addHandler(observed)
     try:
         yield observed
     finally:
-        logger.removeHandler(handler)
+        logger.removeHandler(observed)
 
 
 def _reason(causes: list[BaseException]) -> str:

@@ -27,11 +27,12 @@ Headers = Sequence[tuple[str, bytes]]
 class Delivery:
     """The acknowledgement of one record, to be waited for."""
 
-    __slots__ = ("_future", "size_bytes", "topic")
+    __slots__ = ("_future", "producer", "size_bytes", "topic")
 
-    def __init__(self, topic: str, future: Any, size_bytes: int) -> None:
+    def __init__(self, topic: str, future: Any, size_bytes: int, producer: Any) -> None:
         self.topic = topic
         self.size_bytes = size_bytes
+        self.producer = producer
         self._future = future
 
     def outcome(self, timeout_seconds: float) -> Exception | None:
@@ -74,7 +75,7 @@ class Publisher:
             self._release(size)
             raise self._mapped(topic, size, error) from None
         future.add_both(lambda _: self._release(size))
-        return Delivery(topic, future, size)
+        return Delivery(topic, future, size, producer)
 
     def wait(self, deliveries: Iterable[Delivery]) -> None:
         """Return when all are acknowledged. Raises the first failure: DeliveryFailed, RecordTooLarge,
@@ -84,7 +85,7 @@ class Publisher:
         for delivery in deliveries:
             error = delivery.outcome(max(0.0, deadline - time.monotonic()))
             if error is not None:
-                self._replace_after(error)
+                self._replace(delivery.producer)
                 raise self._mapped(delivery.topic, delivery.size_bytes, error) from None
 
     def close(self) -> None:
@@ -116,15 +117,18 @@ class Publisher:
             self._in_flight_bytes -= size
             self._room.notify_all()
 
-    def _replace_after(self, error: Exception) -> None:
-        """The next send gets a new producer, unless only this record was at fault."""
-        if isinstance(error, (kafka_errors.MessageSizeTooLargeError, kafka_errors.RecordListTooLargeError)):
-            return
+    def _replace(self, failed: Any) -> None:
+        """The next send gets a new producer.
+
+        Also when only one record was at fault: kafka-python's idempotent producer treats a batch that a
+        broker refused as fatal and fails every later one with the same error (3.0.12,
+        Sender._maybe_abort_batches).
+        """
         with self._room:
-            producer, self._producer = self._producer, None
-        if producer is not None:
-            with contextlib.suppress(Exception):
-                producer.close(timeout=0)
+            if self._producer is failed:
+                self._producer = None
+        with contextlib.suppress(Exception):
+            failed.close(timeout=0)
 
     def _mapped(self, topic: str, size: int, error: Exception) -> KafkaConnectorError:
         if isinstance(error, KafkaConnectorError):

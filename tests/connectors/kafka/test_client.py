@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from kafka import errors as kafka_errors
 
-from connectors.kafka.client import ClientConfig, pin_logger, split_servers
+from connectors.kafka.client import ClientConfig, Observed, pin_logger, split_servers
 from connectors.kafka.errors import (
     AuthenticationFailed,
     BrokerUnreachable,
@@ -133,14 +133,21 @@ def test_the_librarys_logger_never_goes_below_info(caplog: pytest.LogCaptureFixt
 def test_errors_of_the_library_become_ours() -> None:
     config = ClientConfig.build("kafka.example:9093", properties=SCRAM)
     timeout = kafka_errors.KafkaTimeoutError("Unable to bootstrap")
-    refused = config.map_error(timeout, [kafka_errors.SaslAuthenticationFailedError("bad")])
+    refused = config.map_error(timeout, observed(kafka_errors.SaslAuthenticationFailedError("bad")))
     assert isinstance(refused, AuthenticationFailed)
     assert "'medstream'" in str(refused)
     assert SECRET not in str(refused)
-    gone = config.map_error(timeout, [kafka_errors.KafkaConnectionError("111 ECONNREFUSED")])
+    gone = config.map_error(timeout, observed(kafka_errors.KafkaConnectionError("111 ECONNREFUSED")))
     assert isinstance(gone, BrokerUnreachable)
     assert gone.retryable
     assert "ECONNREFUSED" in str(gone)
     forbidden = config.map_error(kafka_errors.TopicAuthorizationFailedError({"audio"}))
     assert isinstance(forbidden, NotAuthorized)
     assert "topic audio" in str(forbidden)
+
+
+def observed(error: Exception) -> Observed:
+    """What is seen of an error that the library only logs."""
+    seen = Observed()
+    seen.handle(logging.makeLogRecord({"levelno": logging.ERROR, "args": ("bootstrap-0", error)}))
+    return seen
