@@ -6,7 +6,8 @@ whatever the recognisers deliver. All of them end in `Exchange.perform`, which c
 
 How a stream ends on the wire (granian 2.8, measured): a last body part with `more_body` false is END_STREAM,
 returning without one RST_STREAM(INTERNAL_ERROR), which is what the fault `reset` uses. ASGI offers no other
-frame. A client that vanishes looks like one that ended its body.
+frame. A client that resets its stream looks like one that ended the body; one that is gone is reported,
+before or after the end of its body.
 """
 
 from __future__ import annotations
@@ -139,8 +140,9 @@ class Exchange:
         await self.perform(self._stream.recognition_finished())
 
     def _finish(self, reason: str) -> None:
-        self._end_reason = reason
-        self._over.set()
+        if not self._over.is_set():
+            self._end_reason = reason
+            self._over.set()
 
     async def _transmit(self, data: bytes, *, more: bool) -> None:
         async with self._send_lock:
@@ -161,14 +163,18 @@ class Exchange:
             self._finish(type(error).__name__)
 
     async def _read(self) -> None:
-        """Pass the request body to the stream until it ends."""
+        """Pass the request body to the stream, then wait until the client is gone."""
+        body_ended = False
         while True:
             message = await self._receive()
+            if message["type"] == "http.disconnect":
+                self._finish("client gone")
+                return
             if body := message.get("body", b""):
                 await self.perform(self._stream.receive_data(body, now_ms()))
-            if not message.get("more_body", False):
+            if not message.get("more_body", False) and not body_ended:
+                body_ended = True
                 await self.perform(self._stream.receive_end())
-                return
 
     async def _watch(self) -> None:
         """Call the stream at its deadlines."""

@@ -44,6 +44,9 @@ class Exchange:
     def body(self, data: bytes, *, more: bool = True) -> None:
         self.incoming.put_nowait({"type": "http.request", "body": data, "more_body": more})
 
+    def disconnect(self) -> None:
+        self.incoming.put_nowait({"type": "http.disconnect"})
+
     async def finished(self) -> None:
         await asyncio.wait_for(self.task, 5)
 
@@ -239,6 +242,28 @@ def test_slots_are_freed_however_a_stream_ends(make_app: MakeApp, client: Any) -
             assert refused.status == 429
             exchange.body(b"", more=False)
             await exchange.finished()
+
+    run(work())
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_a_client_that_is_gone_frees_a_stalled_stream(make_app: MakeApp, client: Any, ended: bool) -> None:
+    async def work() -> None:
+        app = make_app(max_streams=1)
+        injected = Exchange(app, control("POST"))
+        injected.body(b'{"kind": "stall"}', more=False)
+        await injected.finished()
+        exchange = Exchange(app, scope_of(client))
+        exchange.body(client.event(SPEECH[:3200]))
+        if ended:
+            exchange.body(client.end(), more=False)
+        exchange.disconnect()
+        await exchange.finished()
+        following = Exchange(app, scope_of(client))
+        await until(lambda: bool(following.sent))
+        assert following.status == 200
+        following.disconnect()
+        await following.finished()
 
     run(work())
 
