@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deploy.local.transcribe.recognisers import Word
@@ -82,6 +82,7 @@ WORDS = st.sampled_from(
 
 
 @given(st.lists(WORDS, max_size=12))
+@settings(deadline=None)
 def test_items_cover_the_words_in_order(words: list[str]) -> None:
     items = [item for item in format_words(spoken(" ".join(words)), is_final=True) if not item.is_punctuation]
     assert bool(items) == bool(words)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deploy.local.transcribe.recognisers import Segment, Word
@@ -16,6 +16,7 @@ SEGMENTS = st.builds(
 
 
 @given(st.lists(SEGMENTS, max_size=5))
+@settings(deadline=None)
 def test_segments_arrive_as_they_were_sent(segments: list[Segment]) -> None:
     frame = encode_segments(segments)
     assert LENGTH.unpack(frame[: LENGTH.size])[0] == len(frame) - LENGTH.size
