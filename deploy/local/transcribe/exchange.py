@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from deploy.local.transcribe.errors import ServiceFault, SpeechError
+from deploy.local.transcribe.errors import SpeechError
 from deploy.local.transcribe.event_log import EventLog
 from deploy.local.transcribe.recognisers import Segment
 from deploy.local.transcribe.recognition import Recognition, RecognitionHost
@@ -78,7 +78,7 @@ class Exchange:
             for channel in range(len(self._admission.channel_ids)):
                 deliver = partial(self._deliver, channel)
                 self._recognitions.append(await host.open(self._admission.recognition_request, deliver))
-        except ServiceFault:
+        except BaseException:
             self._release()
             raise
 
@@ -154,10 +154,11 @@ class Exchange:
     async def _guard(self, work: Awaitable[None]) -> None:
         """Run a task of the stream; what breaks it ends the stream and is logged by its type alone."""
         try:
-            await work
-        except SpeechError as error:
-            _log.warning("recognition failed: %s", error)
-            await self.perform(self._stream.recognition_failed())
+            try:
+                await work
+            except SpeechError as error:
+                _log.warning("recognition failed: %s", error)
+                await self.perform(self._stream.recognition_failed())
         except Exception as error:  # whatever it is, the client must see an abnormal end
             _log.error("stream broken off by %s", type(error).__name__)
             self._finish(type(error).__name__)

@@ -309,6 +309,47 @@ def test_a_recogniser_that_breaks_down_is_an_internal_failure(make_app: MakeApp,
     run(work())
 
 
+class FailingHost:
+    """A host that cannot open a recognition."""
+
+    async def open(self, _request: RecognitionRequest, _deliver: Deliver) -> BrokenHost:
+        raise OSError("no more file descriptors")
+
+
+def test_a_recogniser_that_cannot_be_opened_takes_no_slot(make_app: MakeApp, client: Any) -> None:
+    async def work() -> None:
+        app = make_app(FailingHost(), max_streams=1)
+        for _ in range(2):
+            with pytest.raises(OSError, match="descriptors"):  # which the server answers with 500
+                await Exchange(app, scope_of(client)).finished()
+
+    run(work())
+
+
+def test_a_client_that_cannot_be_answered_takes_no_slot(make_app: MakeApp, client: Any) -> None:
+    async def work() -> None:
+        app = make_app(BrokenHost(SpeechError("gone")), max_streams=1)
+        exchange = Exchange(app, scope_of(client))
+        await until(lambda: len(exchange.sent) == 2)
+        exchange.sent = BrokenList()
+        exchange.body(client.event(b"ab"))
+        await exchange.finished()
+        following = Exchange(app, scope_of(client))
+        await until(lambda: bool(following.sent))
+        assert following.status == 200
+        following.disconnect()
+        await following.finished()
+
+    run(work())
+
+
+class BrokenList(list[Mapping[str, Any]]):
+    """Stands for a connection that takes nothing any more."""
+
+    def append(self, _message: Mapping[str, Any]) -> None:
+        raise ConnectionResetError
+
+
 def test_an_unforeseen_error_breaks_the_stream_off_and_is_logged_by_its_type(
     make_app: MakeApp, client: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
