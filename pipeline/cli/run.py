@@ -29,6 +29,7 @@ def _option(text: str, environment: str | None = None, **limits: Any) -> Any:
     return typer.Option(help=text, envvar=f"MEDSTREAM_{environment}" if environment else None, **limits)
 
 
+_LOCAL_CANCEL_HINT = "on the embedded Flink of this machine: medstream local cancel"
 _LOCAL_RUNNER_HINT = "on this machine: medstream local up"
 
 
@@ -158,7 +159,7 @@ def _run(settings: JobSettings, options: Any) -> None:
     try:
         result.wait_until_finish()
     except KeyboardInterrupt:
-        typer.echo("medstream: cancelling the job", err=True)
+        typer.echo(f"medstream: asked the runner to cancel the job ({_LOCAL_CANCEL_HINT})", err=True)
         result.cancel()
         raise
 

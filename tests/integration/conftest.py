@@ -57,9 +57,12 @@ def flink(stack_directory: Path) -> Iterator[FlinkJobServer]:
 
 @pytest.fixture(autouse=True)
 def _no_job_left(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Cancel what runs on the shared Flink: Beam's own cancel does not reach it, and jobs would pile up."""
+    """Cancel what runs on the shared Flink: Beam's own cancel does not reach it, and jobs would pile up.
+
+    A `job` that the tests of a module share is cancelled by its own fixture (`harness.running_job`).
+    """
     yield
-    if "flink" in request.fixturenames:
+    if "flink" in request.fixturenames and "job" not in request.fixturenames:
         request.getfixturevalue("flink").cancel_jobs()
 
 

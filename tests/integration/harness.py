@@ -1,5 +1,5 @@
-"""A medstream job on the real stack, for tests: topics, `medstream run` as a child process, marked audio in, records
-out.
+"""A medstream job on the real stack, for tests: topics, `medstream run` as a child process, marked audio in,
+records out.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ class Topics:
     @classmethod
     def create(cls, broker: KafkaBroker, partitions: int) -> Topics:
         name = f"t{uuid.uuid4().hex[:10]}"
-        topics = cls(*(f"{name}.{kind}" for kind in ("audio", "finals", "partials", "sessions", "dead-letters")))
+        topics = cls(
+            *(f"{name}.{kind}" for kind in ("audio", "finals", "partials", "sessions", "dead-letters"))
+        )
         broker.create_topics({topics.audio: partitions, **dict.fromkeys(topics.outputs, 2)})
         return topics
 
@@ -112,7 +114,9 @@ class Player:
     def send(self, chunk: Mapping[str, Any]) -> None:
         self.send_raw(chunk["session_id"].encode(), self._serde.encode(chunk))
 
-    def send_raw(self, key: bytes | None, value: bytes | None, headers: Sequence[tuple[str, bytes]] = ()) -> None:
+    def send_raw(
+        self, key: bytes | None, value: bytes | None, headers: Sequence[tuple[str, bytes]] = ()
+    ) -> None:
         self.producer.send(self._topic, key=key, value=value, headers=list(headers))
 
 
@@ -135,6 +139,9 @@ class Outputs:
         places = [TopicPartition(topic, p) for topic in topics.outputs for p in (0, 1)]
         self._consumer.assign(places)
         self._consumer.seek_to_beginning(*places)
+
+    def close(self) -> None:
+        self._consumer.close()
 
     def poll(self, timeout_ms: int = 200) -> None:
         for place, records in self._consumer.poll(timeout_ms=timeout_ms).items():
@@ -164,7 +171,9 @@ class Outputs:
 
     def finals_of(self, session_id: str) -> list[dict[str, Any]]:
         """The session's finals, one per segment_index: the last sent wins, as for an idempotent consumer."""
-        by_index = {final["segment_index"]: final for final in self.finals if final["session_id"] == session_id}
+        by_index = {
+            final["segment_index"]: final for final in self.finals if final["session_id"] == session_id
+        }
         return [by_index[index] for index in sorted(by_index)]
 
 
@@ -226,7 +235,11 @@ def running_job(
     ]
     log_path = directory / "pipeline.log"
     process = ChildProcess("medstream run", command, log_path=log_path, environment=endpoint.environment())
+    player, outputs = Player(broker, topics.audio), Outputs(broker, topics)
     try:
-        yield Job(topics, Player(broker, topics.audio), Outputs(broker, topics), flink, process, log_path)
+        yield Job(topics, player, outputs, flink, process, log_path)
     finally:
         process.stop()
+        flink.cancel_jobs()
+        player.producer.close(timeout=5)
+        outputs.close()

@@ -1,0 +1,127 @@
+"""Recovery on real Kafka and Flink: a killed worker, a stream that breaks off; nothing lost, nothing
+moved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import psutil
+import pytest
+
+from deploy.local.flink import FlinkJobServer
+from deploy.local.kafka import KafkaBroker
+from deploy.local.transcribe.process import EndpointProcess
+from deploy.local.transcribe.recognisers.markers import marked_words
+from tests.integration.harness import Job, Session, marked_session, running_job, words_of
+
+pytestmark = pytest.mark.timeout(240)
+
+
+@pytest.fixture(scope="module")
+def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EndpointProcess]:
+    with EndpointProcess(tmp_path_factory.mktemp("endpoint"), recogniser="markers") as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(scope="module")
+def job(
+    kafka_broker: KafkaBroker,
+    flink: FlinkJobServer,
+    endpoint: EndpointProcess,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Job]:
+    directory = tmp_path_factory.mktemp("recovery")
+    with running_job(kafka_broker, flink, endpoint, directory) as job:
+        yield job
+
+
+def assert_complete(job: Job, sessions: Sequence[Session]) -> None:
+    """Every word once, in order, at its time on the session's timeline; every segment_index present."""
+    for session in sessions:
+        finals = job.outputs.finals_of(session.id)
+        assert [final["segment_index"] for final in finals] == list(range(len(finals)))
+        expected = [
+            word
+            for line in marked_words(session.sentences, word_seconds=session.word_seconds)
+            for word in line
+        ]
+        assert words_of(finals) == [word.content.lower() for word in expected]
+        items = [
+            item
+            for final in finals
+            for item in final["alternatives"][0]["items"]
+            if item["type"] == "pronunciation"
+        ]
+        for item, word in zip(items, expected, strict=True):
+            assert item["start_time"] == pytest.approx(word.start_seconds, abs=0.02)
+            assert item["end_time"] == pytest.approx(word.end_seconds, abs=0.02)
+
+
+def test_an_undisturbed_session_comes_once_and_in_order(job: Job) -> None:
+    session = marked_session("calm", 3)
+    job.player.play([session])
+    job.outputs.wait_ended([session], 90)
+    assert_complete(job, [session])
+    sent = [final["segment_index"] for final in job.outputs.finals if final["session_id"] == session.id]
+    assert sent == sorted(set(sent))
+    headers = job.outputs.headers[session.id, 0]
+    assert headers["ce_id"] == f"{session.id}/0".encode()
+
+
+def test_a_stream_cut_within_a_segment_yields_its_final_once(job: Job, endpoint: EndpointProcess) -> None:
+    session = marked_session("cut", 4)
+    endpoint.inject({"kind": "reset", "after_partials": 2})
+    job.player.play([session])
+    job.outputs.wait_ended([session], 90)
+    assert [rule["acted"] for rule in endpoint.faults()] == [1]
+    endpoint.clear_faults()
+    assert_complete(job, [session])
+    sent = [final["segment_index"] for final in job.outputs.finals if final["session_id"] == session.id]
+    assert sent == sorted(set(sent)), "the final of the cut segment came once"
+    ended = next(ended for ended in job.outputs.sessions if ended["session_id"] == session.id)
+    assert (ended["streams"], ended["retries"]) == (2, 1)
+    withdrawn = [p for p in job.outputs.partials if p["session_id"] == session.id and p["superseded"]]
+    assert len(withdrawn) == 1
+
+
+def test_exceptions_an_early_end_and_throttling_lose_nothing(job: Job, endpoint: EndpointProcess) -> None:
+    session = marked_session("faults", 5)
+    endpoint.inject(
+        {"kind": "exception", "code": "InternalFailureException", "after_audio_seconds": 1},
+        {"kind": "refuse", "code": "LimitExceededException", "skip_streams": 1},
+        {"kind": "clean_end", "after_audio_seconds": 1, "skip_streams": 1},
+        {"kind": "truncate", "after_audio_seconds": 1, "skip_streams": 2},
+    )
+    job.player.play([session])
+    job.outputs.wait_ended([session], 120)
+    endpoint.clear_faults()
+    assert_complete(job, [session])
+    ended = next(ended for ended in job.outputs.sessions if ended["session_id"] == session.id)
+    assert ended["retries"] >= 3
+
+
+def test_a_worker_killed_mid_session_loses_nothing(job: Job) -> None:
+    sessions = [marked_session(f"kill{number}", 8) for number in range(4)]
+    job.player.play(sessions)
+    ids = {session.id for session in sessions}
+    job.outputs.wait(
+        lambda out: {final["session_id"] for final in out.finals} >= ids, 90, "a first final of each session"
+    )
+    workers = worker_processes(job)
+    assert workers, "the job has a worker process"
+    for worker in workers:
+        worker.kill()
+    job.outputs.wait_ended(sessions, 150)
+    assert_complete(job, sessions)
+    assert not {worker.pid for worker in worker_processes(job)} & {worker.pid for worker in workers}
+
+
+def worker_processes(job: Job) -> list[psutil.Process]:
+    """The Python workers that the job's Flink has started."""
+    flink = psutil.Process(job.flink.pid)
+    return [
+        child
+        for child in flink.children(recursive=True)
+        if child.is_running() and any("medstream-worker" in part for part in child.cmdline())
+    ]

@@ -1,0 +1,144 @@
+"""A wrong setting ends in one sentence that names it, within 15 seconds, with an exit code and no
+traceback.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from deploy.local.kafka import KafkaBroker
+from deploy.local.processes import free_port
+from deploy.local.transcribe.process import EndpointProcess
+from tests.integration.harness import Topics
+
+_LIMIT_SECONDS = 15.0
+
+
+@pytest.fixture(scope="module")
+def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EndpointProcess]:
+    with EndpointProcess(tmp_path_factory.mktemp("endpoint")) as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(scope="module")
+def options(kafka_broker: KafkaBroker, endpoint: EndpointProcess) -> dict[str, str]:
+    """Options that are right, for each test to spoil one."""
+    topics = Topics.create(kafka_broker, partitions=1)
+    return {
+        "--bootstrap-servers": kafka_broker.bootstrap_servers,
+        "--input-topic": topics.audio,
+        "--output-topic": topics.finals,
+        "--dead-letter-topic": topics.dead_letters,
+        "--endpoint-url": endpoint.url,
+        "--region": "us-east-1",
+        "--runner": "PortableRunner",
+        "--job_endpoint": f"localhost:{free_port()}",
+    }
+
+
+def refusal(options: Mapping[str, str | None], environment: Mapping[str, str]) -> str:
+    """Run `medstream run`; the one sentence it ends with."""
+    arguments: Sequence[str] = [f"{name}={value}" for name, value in options.items() if value is not None]
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    started_at = time.monotonic()
+    ended = subprocess.run(
+        [Path(sys.executable).with_name("medstream"), "run", *arguments],
+        env={**clean, "AWS_EC2_METADATA_DISABLED": "true", **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    seconds = time.monotonic() - started_at
+    assert ended.returncode == 1, ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert seconds < _LIMIT_SECONDS, f"took {seconds:.1f} s"
+    lines = [line for line in ended.stderr.splitlines() if line.strip()]
+    assert len(lines) == 1, ended.stderr
+    assert lines[0].startswith("medstream: ")
+    return lines[0]
+
+
+def test_an_unknown_topic(options: dict[str, str], endpoint: EndpointProcess) -> None:
+    sentence = refusal({**options, "--output-topic": "no-such-topic"}, endpoint.environment())
+    assert "--output-topic" in sentence
+    assert "no-such-topic" in sentence
+
+
+def test_an_unreachable_broker(options: dict[str, str], endpoint: EndpointProcess) -> None:
+    address = f"localhost:{free_port()}"
+    sentence = refusal({**options, "--bootstrap-servers": address}, endpoint.environment())
+    assert "--bootstrap-servers" in sentence
+    assert address in sentence
+
+
+def test_no_credentials(options: dict[str, str], tmp_path: Path) -> None:
+    sentence = refusal(options, {"HOME": str(tmp_path)})
+    assert "AWS_ACCESS_KEY_ID" in sentence
+
+
+def test_wrong_credentials(options: dict[str, str], endpoint: EndpointProcess) -> None:
+    wrong = {**endpoint.environment(), "AWS_SECRET_ACCESS_KEY": "not-the-secret"}
+    sentence = refusal(options, wrong)
+    assert "AWS credentials" in sentence
+    assert "not-the-secret" not in sentence
+
+
+def test_a_region_that_the_endpoint_does_not_serve(
+    options: dict[str, str], endpoint: EndpointProcess
+) -> None:
+    sentence = refusal({**options, "--region": "eu-west-1"}, endpoint.environment())
+    assert "--region" in sentence
+
+
+def test_a_region_that_aws_does_not_have(options: dict[str, str], endpoint: EndpointProcess) -> None:
+    spoiled = {**options, "--endpoint-url": None, "--region": "us-esat-1"}
+    sentence = refusal(spoiled, endpoint.environment())
+    assert "--region" in sentence
+    assert "us-east-1" in sentence
+
+
+def test_an_endpoint_that_is_not_there(options: dict[str, str], endpoint: EndpointProcess) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    sentence = refusal({**options, "--endpoint-url": url}, endpoint.environment())
+    assert "--endpoint-url" in sentence
+    assert url in sentence
+
+
+def test_no_job_server(options: dict[str, str], endpoint: EndpointProcess) -> None:
+    sentence = refusal(options, endpoint.environment())
+    assert "--job_endpoint" in sentence
+
+
+def test_a_misspelt_option(options: dict[str, str], endpoint: EndpointProcess) -> None:
+    sentence = refusal({**options, "--partial-topic": "x"}, endpoint.environment())
+    assert "--partials-topic" in sentence
+
+
+def test_a_wrong_password(
+    options: dict[str, str], endpoint: EndpointProcess, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    directory = tmp_path_factory.mktemp("sasl")
+    properties = directory / "client.properties"
+    properties.write_text(
+        "security.protocol=SASL_PLAINTEXT\nsasl.mechanism=SCRAM-SHA-512\n"
+        "sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required "
+        'username="alice" password="a-wrong-password";\n'
+    )
+    with KafkaBroker(directory / "kafka", sasl_scram={"alice": "the-right-password"}) as broker:
+        spoiled = {
+            **options,
+            "--bootstrap-servers": broker.sasl_bootstrap_servers,
+            "--command-config": str(properties),
+        }
+        sentence = refusal(spoiled, endpoint.environment())
+    assert "sasl.jaas.config" in sentence
+    assert "alice" in sentence
+    assert "a-wrong-password" not in sentence
