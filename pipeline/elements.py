@@ -9,11 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from connectors.kafka.records import KafkaRecord
 from connectors.transcribe.model import MedicalAlternative
 from pipeline.errors import ChunkRejected
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
 
 PCM_BYTES_PER_SAMPLE = 2
 SAMPLE_RATE_RANGE_HERTZ = (8000, 48000)  # MediaSampleRateHertz of the service model
@@ -102,7 +106,7 @@ class AudioChunk:
             payload=record["payload"],
             format=AudioFormat(record["sample_rate_hertz"], record.get("channels", 1)),
             media_offset_ms=record.get("media_offset_ms"),
-            captured_at_ms=None if captured_at is None else int(captured_at.timestamp() * 1000),
+            captured_at_ms=None if captured_at is None else (captured_at - _EPOCH) // _MILLISECOND,
             end_of_session=record.get("end_of_session", False),
             settings=record.get("settings"),
             attributes=record.get("attributes") or {},

@@ -1,0 +1,88 @@
+"""Records to chunks: every reason for a dead letter, and nothing of the bytes in it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connectors.kafka.records import KafkaRecord
+from pipeline import elements
+from pipeline.decoding import ChunkDecoder, session_id_of
+from pipeline.errors import ChunkRejected
+from schemas.serde import SingleObjectSerde
+from tests.pipeline.builders import SECRET_AUDIO, audio_record, chunk_record, kafka_record
+
+DECODER = ChunkDecoder()
+GOOD = SingleObjectSerde("audio_chunk").encode(chunk_record())
+
+
+def with_fingerprint(fingerprint: bytes) -> bytes:
+    return GOOD[:2] + fingerprint + GOOD[10:]
+
+
+BAD: list[tuple[str, KafkaRecord]] = [
+    (elements.MISSING_KEY, kafka_record(value=chunk_record(), key=None)),
+    (elements.MISSING_KEY, kafka_record(value=chunk_record(), key=b"")),
+    (elements.MISSING_KEY, kafka_record(value=chunk_record(), key=b"\xff\xfe")),
+    (elements.MISSING_VALUE, kafka_record(value=None)),
+    (elements.KEY_MISMATCH, kafka_record(value=chunk_record(), key=b"session-2")),
+    (elements.NOT_AVRO, kafka_record(value=b"")),
+    (elements.NOT_AVRO, kafka_record(value=b"RIFF" + SECRET_AUDIO)),
+    (elements.UNKNOWN_SCHEMA, kafka_record(value=with_fingerprint(b"\x01\x02\x03\x04\x05\x06\x07\x08"))),
+    (elements.MALFORMED_RECORD, kafka_record(value=GOOD[:5])),
+    (elements.MALFORMED_RECORD, kafka_record(value=GOOD[:-1])),
+    (elements.MALFORMED_RECORD, kafka_record(value=GOOD + SECRET_AUDIO)),
+    (elements.UNSUPPORTED_ENCODING, kafka_record(value=chunk_record(encoding="FLAC"))),
+    (elements.INVALID_CHUNK, kafka_record(value=chunk_record(sample_rate_hertz=44))),
+]
+
+
+@pytest.mark.parametrize(("error_class", "record"), BAD)
+def test_an_unusable_record_is_rejected_by_its_class(error_class: str, record: KafkaRecord) -> None:
+    with pytest.raises(ChunkRejected) as rejected:
+        DECODER.decode(record)
+    assert rejected.value.error_class == error_class
+    assert SECRET_AUDIO.decode() not in str(rejected.value)
+    assert rejected.value.__cause__ is None
+
+
+def test_the_reason_for_an_unknown_schema_names_its_fingerprint() -> None:
+    with pytest.raises(ChunkRejected, match="0102030405060708"):
+        DECODER.decode(kafka_record(value=with_fingerprint(bytes(range(1, 9)))))
+
+
+def test_a_good_record_is_decoded_whole() -> None:
+    decoded = DECODER.decode(audio_record(3, media_offset_ms=300, attributes={"device": "m1"}))
+    assert (decoded.session_id, decoded.sequence, decoded.media_offset_ms) == ("session-1", 3, 300)
+    assert decoded.attributes == {"device": "m1"}
+
+
+def test_the_bad_records_of_a_batch_stay_at_their_places() -> None:
+    records = [audio_record(0), kafka_record(1, value=b"junk"), audio_record(2)]
+    found = list(DECODER.entries(records))
+    assert [e.offset for e in found] == [0, 1, 2]
+    assert [e.chunk is None for e in found] == [False, True, False]
+    assert found[1].rejection is not None
+    assert found[1].rejection.error_class == elements.NOT_AVRO
+
+
+def test_the_session_is_the_key_in_utf_8() -> None:
+    assert session_id_of(kafka_record(key="visite-é".encode())) == "visite-é"
+
+
+@given(st.binary(max_size=200), st.sampled_from(["any", "marker", "ours"]))
+def test_any_bytes_give_a_chunk_or_a_rejection_and_never_another_error(value: bytes, prefix: str) -> None:
+    heads = {"any": b"", "marker": GOOD[:2], "ours": GOOD[:10]}
+    for found in DECODER.entries([kafka_record(5, value=heads[prefix] + value)]):
+        assert (found.chunk is None) != (found.rejection is None)
+
+
+@given(st.integers(0, 2**40), st.binary(max_size=64).map(lambda half: half + half), st.booleans())
+def test_what_a_producer_encodes_is_what_is_decoded(sequence: int, payload: bytes, end: bool) -> None:
+    fields: dict[str, Any] = {"payload": payload, "end_of_session": end or not payload}
+    decoded = DECODER.decode(audio_record(sequence, **fields))
+    assert (decoded.sequence, decoded.payload) == (sequence, payload)
+    assert decoded.end_of_session == fields["end_of_session"]

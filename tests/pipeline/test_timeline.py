@@ -1,0 +1,100 @@
+"""The timeline against a plain list of what was appended."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.timeline import ChunkSpan, Position, Timeline
+
+START = Position(offset=10, sequence=0, start_sample=0)
+
+
+def three_chunks() -> Timeline:
+    timeline = Timeline(START)
+    for offset, sequence in ((10, 0), (12, 1), (15, 2)):
+        timeline.append(offset, sequence, 100)
+    return timeline
+
+
+def test_an_appended_chunk_begins_where_the_one_before_it_ends() -> None:
+    timeline = Timeline(START)
+    assert timeline.append(10, 0, 100) == ChunkSpan(10, 0, 0, 100)
+    assert timeline.append(17, 1, 50) == ChunkSpan(17, 1, 100, 150)
+    assert timeline.next == Position(18, 2, 150)
+
+
+def test_a_chunk_without_audio_moves_the_position_and_leaves_no_span() -> None:
+    timeline = Timeline(START)
+    timeline.append(10, 0, 0)
+    assert timeline.uncovered_chunks == 0
+    assert timeline.resume == Position(11, 1, 0)
+
+
+def test_resume_is_the_first_chunk_that_is_not_wholly_covered() -> None:
+    timeline = three_chunks()
+    timeline.cover(199)
+    assert timeline.resume == Position(12, 1, 100)
+    timeline.cover(200)
+    assert timeline.resume == Position(15, 2, 200)
+
+
+def test_resume_is_the_next_record_when_everything_is_covered() -> None:
+    timeline = three_chunks()
+    timeline.cover_all()
+    assert timeline.resume == timeline.next == Position(16, 3, 300)
+
+
+def test_rewind_goes_back_to_resume_and_counts_what_must_be_read_again() -> None:
+    timeline = three_chunks()
+    timeline.cover(100)
+    assert timeline.rewind() == 2
+    assert timeline.next == timeline.resume == Position(12, 1, 100)
+    assert timeline.append(12, 1, 100) == ChunkSpan(12, 1, 100, 200)
+
+
+def test_a_skipped_record_moves_the_offset_only_and_never_backwards() -> None:
+    timeline = three_chunks()
+    timeline.skip(20)
+    assert timeline.next == Position(21, 3, 300)
+    timeline.skip(5)
+    assert timeline.next.offset == 21
+
+
+def test_offsets_name_the_records_that_carry_a_range() -> None:
+    timeline = three_chunks()
+    assert timeline.offsets(0, 300) == (10, 15)
+    assert timeline.offsets(100, 200) == (12, 12)
+    assert timeline.offsets(99, 101) == (10, 12)
+
+
+def test_offsets_outside_the_timeline_answer_with_the_nearest_record() -> None:
+    timeline = three_chunks()
+    timeline.cover(100)
+    assert timeline.offsets(0, 50) == (12, 12)
+    timeline.cover_all()
+    assert timeline.offsets(0, 50) == (15, 15)
+    assert Timeline(Position(0, 0, 0)).offsets(0, 1) == (0, 0)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 400), st.integers(1, 5)), min_size=1, max_size=30),
+    st.integers(0, 4000),
+)
+def test_covering_keeps_exactly_the_spans_that_reach_beyond_the_sample(
+    chunks: list[tuple[int, int]], covered: int
+) -> None:
+    timeline, spans, offset = Timeline(START), [], 10
+    for sequence, (samples, step) in enumerate(chunks):
+        span = timeline.append(offset, sequence, samples)
+        spans.append(span)
+        offset += step
+    assert [s.start_sample for s in spans] == [sum(n for n, _ in chunks[:i]) for i in range(len(chunks))]
+    timeline.cover(covered)
+    open_spans = [s for s in spans if s.end_sample > covered and s.start_sample != s.end_sample]
+    assert timeline.uncovered_chunks == len(open_spans)
+    if open_spans:
+        first = open_spans[0]
+        assert timeline.resume == Position(first.offset, first.sequence, first.start_sample)
+    else:
+        assert timeline.resume == timeline.next
