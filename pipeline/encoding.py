@@ -42,6 +42,8 @@ class OutputEncoder:
 
     def partial(self, partial: PartialTranscript, position: TopicPartition) -> OutputRecord:
         event_id = f"{partial.session_id}/{partial.result_id}/{partial.end_time}"
+        if partial.superseded:  # it repeats the times of what it withdraws
+            event_id += "/superseded"
         headers = cloud_event_headers(event_id, PARTIAL_TYPE, position, {})
         return partial.session_id.encode(), self._partial.encode(partial_record(partial)), headers
 

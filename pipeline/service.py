@@ -13,6 +13,7 @@ from functools import lru_cache
 
 from connectors.transcribe.credentials import CredentialsSource
 from connectors.transcribe.endpoint import Endpoint, resolve_endpoint
+from connectors.transcribe.errors import CredentialsExpiredError
 from connectors.transcribe.http2 import open_http2_stream, tls_context
 from connectors.transcribe.model import StartMedicalStreamTranscriptionRequest
 from connectors.transcribe.stream import TranscribeStream
@@ -43,15 +44,20 @@ class ServiceSettings:
         source = _credentials_source(self.profile_name)
         credentials = await loop.run_in_executor(None, source.current)
         context = tls_context(self.ca_bundle) if self.ca_bundle else None
-        return await open_http2_stream(
-            self.endpoint(), request, credentials, now_ms=_now_ms, ssl_context=context
-        )
+        try:
+            return await open_http2_stream(
+                self.endpoint(), request, credentials, now_ms=_now_ms, ssl_context=context
+            )
+        except CredentialsExpiredError:
+            source.reload()  # the next try, after the session's backoff, walks the chain again
+            raise
 
 
 def medical_request(
     audio: AudioFormat, settings: SessionSettings, stream_id: str
 ) -> StartMedicalStreamTranscriptionRequest:
-    """The request for one stream of a session; two channels are always identified (the API demands it)."""
+    """The request for one stream of a session; channels are identified if there are two (the API
+    demands both or neither)."""
     two_channels = audio.channels == 2
     return StartMedicalStreamTranscriptionRequest(
         language_code=settings.language_code,
@@ -62,7 +68,7 @@ def medical_request(
         vocabulary_name=settings.vocabulary_name,
         session_id=stream_id,
         show_speaker_label=settings.show_speaker_label,
-        enable_channel_identification=two_channels or settings.enable_channel_identification,
+        enable_channel_identification=two_channels,
         number_of_channels=audio.channels if two_channels else None,
         content_identification_type=settings.content_identification_type,
     )

@@ -1,7 +1,7 @@
 """Logging of the command line: warnings to standard error; foreseen errors come as one sentence elsewhere.
 
-Beam lowers the root logger's level to INFO, so the level is the handler's. The clients of Kafka log each attempt
-to connect as an error of their own; what came of it is in our exception, so they are left out unless
+Beam lowers the root logger's level to INFO, so the level is the handler's. The clients of Kafka log each
+attempt to connect as an error of their own; what came of it is in our exception, so they are left out unless
 `--log-level` asks for INFO or more.
 """
 
@@ -10,7 +10,11 @@ from __future__ import annotations
 import logging
 
 _RETRYING_CLIENTS = ("kafka", "botocore")
-_BEAM_NOISE = "apitools not found"  # warned at every import; concerns Google Cloud only
+_BEAM_NOISE = (
+    "apitools not found",  # warned at every import; concerns Google Cloud only
+    "Unparseable argument",  # options that only the job server knows; they take effect all the same
+    "Discarding unparseable args",
+)
 
 
 def configure(level_name: str = "WARNING") -> None:

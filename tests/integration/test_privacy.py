@@ -33,7 +33,7 @@ def job(kafka_broker: KafkaBroker, directory: Path, monkeypatch: pytest.MonkeyPa
     with (
         FlinkJobServer(directory / "flink") as flink,
         EndpointProcess(
-            directory / "endpoint", recogniser="markers", options=["--log-level", "DEBUG"]
+            directory / "endpoint", recogniser="markers", options=["--log-level", "debug"]
         ) as endpoint,
         running_job(
             kafka_broker,
