@@ -61,7 +61,7 @@ def chunk_record(sequence: int = 0, **changes: Any) -> dict[str, Any]:
 def kafka_record(
     offset: int = 0,
     *,
-    value: bytes | None | Mapping[str, Any] = b"",
+    value: bytes | Mapping[str, Any] | None = b"",
     key: bytes | None = b"session-1",
     headers: Sequence[tuple[str, bytes | None]] = (),
 ) -> KafkaRecord:

@@ -1,0 +1,88 @@
+"""Outputs as Kafka records: keys, values that a plain reader understands, identities."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+from pipeline.elements import (
+    FinalTranscript,
+    PartialTranscript,
+    SessionSettings,
+    SessionSummary,
+    SourceRange,
+)
+from pipeline.encoding import OutputEncoder
+from pipeline.errors import ChunkRejected
+from schemas.serde import SingleObjectSerde
+from tests.pipeline.builders import kafka_record, result, word
+
+ENCODER = OutputEncoder()
+SOURCE = SourceRange("audio", 2, 3, 9)
+SPOKEN = result("r1", word("hello", 0.0, 0.5)).alternatives
+FINAL = FinalTranscript(
+    session_id="visite-é",
+    result_id="r1",
+    segment_index=4,
+    channel_id=None,
+    start_time=0.0,
+    end_time=0.5,
+    alternatives=SPOKEN,
+    settings=SessionSettings(),
+    sample_rate_hertz=8000,
+    source=SOURCE,
+    stream_id="stream",
+)
+PARTIAL = PartialTranscript("visite-é", "r1", None, 0.0, 0.5, SPOKEN, "stream")
+SUMMARY = SessionSummary("visite-é", "END_OF_SESSION", 1, 2, 0.2, (), 1, 0, SOURCE)
+
+
+def test_a_final_is_keyed_by_its_session_and_named_by_its_segment() -> None:
+    key, value, headers = ENCODER.final(FINAL, {"traceparent": b"00-1-2-01"})
+    assert key == "visite-é".encode()
+    assert SingleObjectSerde("final_transcript").decode(value)["segment_index"] == 4
+    found = dict(headers)
+    assert found["ce_id"] == "visite-é/4".encode()
+    assert found["ce_type"] == b"medstream.FinalTranscript"
+    assert found["ce_source"] == b"/kafka/audio/2"
+    assert found["traceparent"] == b"00-1-2-01"
+
+
+def test_the_same_final_has_the_same_record_whenever_it_is_sent() -> None:
+    assert ENCODER.final(FINAL, {}) == ENCODER.final(FINAL, {})
+
+
+def test_a_partial_and_its_withdrawal_are_two_events() -> None:
+    shown = ENCODER.partial(PARTIAL, ("audio", 2))
+    withdrawn = ENCODER.partial(replace(PARTIAL, superseded=True), ("audio", 2))
+    assert shown[0] == withdrawn[0] == "visite-é".encode()
+    assert dict(shown[2])["ce_id"] != dict(withdrawn[2])["ce_id"]
+    serde = SingleObjectSerde("partial_transcript")
+    assert [serde.decode(value)["superseded"] for value in (shown[1], withdrawn[1])] == [False, True]
+
+
+def test_the_end_of_a_session_says_when_it_was_noticed() -> None:
+    before = time.time()
+    key, value, headers = ENCODER.session_ended(SUMMARY, {})
+    ended_at = SingleObjectSerde("session_ended").decode(value)["ended_at"].timestamp()
+    assert key == "visite-é".encode()
+    assert before - 0.01 <= ended_at <= time.time() + 0.01
+    assert dict(headers)["ce_id"] == "visite-é/ended".encode()
+
+
+def test_a_dead_letter_is_named_by_the_position_of_its_record() -> None:
+    record = kafka_record(17, value=b"junk", key=b"\xff\x00", headers=[("a", None), ("a", b"x")])
+    key, value, headers = ENCODER.dead_letter(record, "DECODE", ChunkRejected("NOT_AVRO", "why"), None)
+    read = SingleObjectSerde("dead_letter").decode(value)
+    assert key == b"\xff\x00"
+    assert (read["key"], read["value"]) == (b"\xff\x00", b"junk")
+    assert read["headers"] == [{"key": "a", "value": None}, {"key": "a", "value": b"x"}]
+    assert dict(headers)["ce_id"] == b"audio/0/17"
+
+
+def test_a_dead_letter_of_a_record_without_key_remembers_that_there_was_none() -> None:
+    record = kafka_record(17, value=None, key=None)
+    key, value, _ = ENCODER.dead_letter(record, "DECODE", ChunkRejected("MISSING_KEY", "why"), None)
+    read = SingleObjectSerde("dead_letter").decode(value)
+    assert key == b""
+    assert (read["key"], read["value"]) == (None, None)
