@@ -33,7 +33,8 @@ class AudioFeed:
         self._seen_offset = cursor.resume.offset
         self._to_end_of_log = True
         self._read_id = 0
-        self._live_judge = self._log_judge = FormatJudge(cursor.format)
+        self._judge = FormatJudge(cursor.format)
+        self._reported_offset = cursor.resume.offset
 
     def open_live(self) -> None:
         self.behind = self._to_end_of_log = False
@@ -44,20 +45,23 @@ class AudioFeed:
         """Note a live record; returns why it belongs into the dead-letter topic, if it does."""
         self._seen_offset = max(self._seen_offset, entry.offset + 1)
         rejection = entry.rejection or self._reject(entry, status)
-        if rejection is not None and not self.behind:
+        duplicate = entry.chunk is not None and self._is_duplicate(entry.chunk)
+        if not self.behind and (rejection is not None or duplicate):
             self.timeline.skip(entry.offset)
         return rejection
 
     def _reject(self, entry: LogEntry, status: SessionStatus) -> ChunkRejected | None:
-        if entry.chunk is None or not self.is_new(entry):
+        if entry.chunk is None or not self.is_new(entry) or self._is_duplicate(entry.chunk):
             return None
         if status is SessionStatus.REFUSED:
             return ChunkRejected(
                 SESSION_REFUSED, "the service refused this session; see its first dead letter"
             )
-        if status is SessionStatus.ENDED or (self.end_marked and not self.behind):
+        if status is SessionStatus.ENDED:
             return after_end(entry.chunk)
-        return self._live_judge.check(entry.chunk)
+        if self.behind:
+            return None  # judged in its turn, when it is read from the log
+        return self.judge(entry.chunk)
 
     def is_new(self, entry: LogEntry) -> bool:
         """False for a record that was taken from the log, or is covered by finals since before a restart."""
@@ -82,10 +86,6 @@ class AudioFeed:
     def awaits(self, read_id: int) -> bool:
         return self.reading and read_id == self._read_id
 
-    def judge_logged(self, chunk: AudioChunk) -> bool:
-        """Whether a chunk of the log is usable; one that is not is reported by the live path."""
-        return self._log_judge.check(chunk) is None
-
     def finish_read(self, next_offset: int, *, complete: bool) -> None:
         """The read got as far as `next_offset`; `complete`: that is all there was in its range."""
         self.reading = False
@@ -101,21 +101,35 @@ class AudioFeed:
 
     # Either way
 
+    def judge(self, chunk: AudioChunk) -> ChunkRejected | None:
+        """Why `chunk`, the next of the session, must not be taken; None when it may be."""
+        if self._is_duplicate(chunk):
+            return None  # `place` passes over it
+        return after_end(chunk) if self.end_marked else self._judge.check(chunk)
+
+    def is_reported(self, offset: int) -> bool:
+        """Whether a bad chunk at `offset` was reported before; it is read again after a rewind."""
+        return offset < self._reported_offset
+
     def place(self, offset: int, chunk: AudioChunk) -> ChunkSpan | None:
         """Put the chunk on the timeline; None when its sequence says it is a duplicate."""
-        if judge_sequence(self.timeline.next.sequence, chunk.sequence) is Verdict.DUPLICATE:
+        if self._is_duplicate(chunk):
             self.timeline.skip(offset)
             return None
         self.chunks += bool(chunk.samples)
         self.end_marked = self.end_marked or chunk.end_of_session
         return self.timeline.append(offset, chunk.sequence, chunk.samples)
 
+    def _is_duplicate(self, chunk: AudioChunk) -> bool:
+        return judge_sequence(self.timeline.next.sequence, chunk.sequence) is Verdict.DUPLICATE
+
     def rewind(self) -> None:
         """Fall behind to the first record that finals do not cover."""
+        self._reported_offset = max(self._reported_offset, self.timeline.next.offset)
         self.chunks -= self.timeline.rewind()
         self.end_marked = False
         self.behind, self.reading = True, False
-        self._log_judge = FormatJudge(self._format)
+        self._judge = FormatJudge(self._format)
 
     @property
     def covered_chunks(self) -> int:

@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from connectors.transcribe.errors import TranscribeError
 from connectors.transcribe.model import MedicalResult
 from connectors.transcribe.stream import TranscribeStream
+from pipeline.answers import StreamFailure
 from pipeline.elements import AudioFormat
-from pipeline.session import StreamFailure
 
 OpenCall = Callable[[str], Awaitable[TranscribeStream]]
 

@@ -25,6 +25,7 @@ from connectors.kafka.audio_log import AudioLog
 from connectors.kafka.audio_log import LogSlice as RecordSlice
 from connectors.kafka.errors import KafkaConnectorError
 from connectors.kafka.records import KafkaRecord
+from pipeline.answers import LogSlice
 from pipeline.commands import (
     Command,
     DropStream,
@@ -50,7 +51,7 @@ from pipeline.live_stream import (
 )
 from pipeline.outputs import PASSED_HEADERS
 from pipeline.service import ServiceSettings
-from pipeline.session import LogSlice, Session
+from pipeline.session import Session
 
 ORPHAN_SECONDS = 60.0
 _END_OF_LOG = 2**62  # beyond any offset; a read ends at the partition's end as it is then

@@ -15,9 +15,9 @@ is seconds of any monotonic clock, the same one for every call of a session's li
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 from connectors.transcribe.model import MedicalResult
+from pipeline.answers import LogSlice, StreamFailure
 from pipeline.books import SessionBooks
 from pipeline.commands import (
     Command,
@@ -43,7 +43,7 @@ from pipeline.elements import (
     SessionSettings,
 )
 from pipeline.errors import ChunkRejected
-from pipeline.feed import AudioFeed, after_end
+from pipeline.feed import AudioFeed
 from pipeline.limits import SessionLimits
 from pipeline.reassembly import Reassembler, covered_seconds
 from pipeline.stream_state import StreamEvent, StreamState, next_state
@@ -54,28 +54,6 @@ SESSION_TIMEOUT = "SESSION_TIMEOUT"
 REJECTED = "REJECTED"
 
 _RECORD_OVERHEAD = 1.2  # Avro fields and headers beside the payload, when a log read is sized in bytes
-
-
-@dataclass(frozen=True, slots=True)
-class StreamFailure:
-    """Why a stream was lost: the service's code and message, and whether another stream may fare better."""
-
-    code: str
-    message: str
-    retryable: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class LogSlice:
-    """The answer to ReadLog: this session's entries up to `next_offset` (exclusive).
-
-    `complete`: the whole range that was asked for. `lost`: first and last offset that retention had removed.
-    """
-
-    entries: tuple[LogEntry, ...]
-    next_offset: int
-    complete: bool
-    lost: tuple[int, int] | None = None
 
 
 def opening_cursor(
@@ -169,10 +147,11 @@ class Session:
         for entry in log.entries:
             if entry.chunk is None or not self._feed.is_new(entry):
                 continue
-            if self._feed.end_marked:
-                commands.append(Reject(entry.offset, after_end(entry.chunk)))
-            elif self._feed.judge_logged(entry.chunk):
+            rejection = self._feed.judge(entry.chunk)
+            if rejection is None:
                 self._take(entry.offset, entry.chunk, commands)
+            elif not self._feed.is_reported(entry.offset):
+                commands.append(Reject(entry.offset, rejection))
         self._feed.finish_read(log.next_offset, complete=log.complete)
         self._advance(commands, now)
         return commands

@@ -30,9 +30,12 @@ from pipeline.elements import MISSING_KEY, AudioChunk
 from pipeline.encoding import OutputEncoder, OutputRecord
 from pipeline.errors import ChunkRejected
 from pipeline.live_streams import LiveSession, Output, Runtime, runtime
+from pipeline.log_policy import pin_beam_loggers
 from pipeline.session import Session, opening_cursor
 from pipeline.settings import JobSettings
 from schemas.serde import SingleObjectSerde
+
+pin_beam_loggers()
 
 FINALS = "finals"
 PARTIALS = "partials"

@@ -50,6 +50,8 @@ _JVM_OPTIONS = (
             "java.util.concurrent",
         )
     ),
+    # At DEBUG Beam's operators and its gRPC print elements: patients' audio and words.
+    "-Dorg.slf4j.simpleLogger.log.org.apache.beam=info",
     "-Dorg.slf4j.simpleLogger.showDateTime=true",
     "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSS",
 )

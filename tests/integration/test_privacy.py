@@ -57,18 +57,17 @@ def test_no_log_of_a_run_at_debug_holds_audio_or_text(
     job.outputs.wait_ended([session], 120)
     assert job.outputs.finals_of(session.id)
     logs = [*directory.rglob("*.log"), *directory.rglob("*.jsonl"), kafka_broker.log_path]
-    texts = {log: log.read_bytes() for log in logs}
-    assert any(b"DEBUG" in text for log, text in texts.items() if "worker" in log.name), (
+    texts = {log: log.read_bytes().lower() for log in logs}
+    assert any(b"debug" in text for log, text in texts.items() if "worker" in log.name), (
         "worker logs at DEBUG"
     )
-    assert any(b"DEBUG" in text for log, text in texts.items() if log.name == "flink.log"), (
+    assert any(b"debug" in text for log, text in texts.items() if log.name == "flink.log"), (
         "Flink logs at DEBUG"
     )
     secrets = [*text_traces(session), *audio_traces(session), b"confidentialgarbage"]
     for log, text in texts.items():
-        lowered = text.lower()
-        for trace in secrets:
-            assert trace.lower() not in lowered, f"{log.name} holds patient data"
+        found = next((trace for trace in secrets if trace.lower() in text), None)
+        assert found is None, f"{log.name} holds patient data: {found!r}"
 
 
 def text_traces(session: Session) -> Iterator[bytes]:
@@ -90,5 +89,7 @@ def audio_traces(session: Session) -> Iterator[bytes]:
             yield piece
             yield piece.hex().encode()
             yield repr(piece)[2:-1].encode()
+            yield ", ".join(str(byte) for byte in piece).encode()
+            yield ", ".join(str(byte - 256 if byte > 127 else byte) for byte in piece).encode()  # Java's
             for shift in range(3):
                 yield base64.b64encode(piece[shift:])[: 4 * ((24 - shift) // 3)][4:-4]

@@ -1,0 +1,34 @@
+"""Keeps patient data out of Beam's own logs: at DEBUG its worker prints every element it processes.
+
+Loaded with the transforms, so in every worker before the first element; the connectors do the same for the
+clients they use. What a runner in Java logs is the runner's to configure: `org.apache.beam` at INFO or above
+(the local Flink of `deploy.local` does so).
+"""
+
+from __future__ import annotations
+
+import logging
+
+_PRINT_ELEMENTS = (
+    "apache_beam.runners.worker.operations",
+    "apache_beam.runners.worker.bundle_processor",
+    "apache_beam.runners.worker.data_plane",
+    "apache_beam.runners.worker.sdk_worker",
+    "apache_beam.runners.common",
+)
+
+
+class AtLeastInfo(logging.Filter):
+    """Drops what is below INFO, even when someone lowers the logger's level afterwards."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return record.levelno >= logging.INFO
+
+
+def pin_beam_loggers() -> None:
+    """Let Beam's loggers that print elements say nothing below INFO."""
+    for name in _PRINT_ELEMENTS:
+        logger = logging.getLogger(name)
+        logger.setLevel(max(logger.level, logging.INFO))
+        if not any(isinstance(existing, AtLeastInfo) for existing in logger.filters):
+            logger.addFilter(AtLeastInfo())
