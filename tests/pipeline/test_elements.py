@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.transcribe.model import MedicalAlternative, MedicalEntity, MedicalItem, MedicalResult
-from pipeline import commands, elements, live_stream, live_streams, session
+from pipeline import answers, commands, elements, live_stream, live_streams
 from pipeline.elements import (
     INVALID_CHUNK,
     UNSUPPORTED_ENCODING,
@@ -184,12 +184,12 @@ HOLDERS: list[Any] = [
     commands.Reject(3, REJECTION),
     commands.RejectSession(3, 9, REJECTION),
     commands.Forget(),
-    session.LogSlice((LogEntry(0, a_chunk()),), 1, complete=True),
-    session.StreamFailure("Code", "message"),
+    answers.LogSlice((LogEntry(0, a_chunk()),), 1, complete=True),
+    answers.StreamFailure("Code", "message"),
     live_stream.StreamOpened(1, "stream", "request"),
     live_stream.ResultsArrived(1, (a_result(),)),
     live_stream.StreamClosed(1),
-    live_stream.StreamLost(1, session.StreamFailure("Code", "message")),
+    live_stream.StreamLost(1, answers.StreamFailure("Code", "message")),
     live_streams.LogRead(1, live_streams.RecordSlice((a_record(),), 1, True), False),
 ]
 
@@ -202,7 +202,7 @@ def test_no_repr_shows_audio_or_text(holder: Any) -> None:
 
 
 def test_every_value_class_of_the_engine_is_among_those_checked() -> None:
-    modules = (commands, elements, live_stream, live_streams, session)
+    modules = (answers, commands, elements, live_stream, live_streams)
     declared = {
         value
         for module in modules

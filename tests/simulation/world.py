@@ -18,6 +18,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from connectors.transcribe.model import MedicalAlternative, MedicalItem, MedicalResult
+from pipeline.answers import LogSlice, StreamFailure
 from pipeline.commands import (
     Command,
     DropStream,
@@ -41,7 +42,7 @@ from pipeline.elements import (
     SessionSummary,
 )
 from pipeline.limits import SessionLimits
-from pipeline.session import LogSlice, Session, StreamFailure, opening_cursor
+from pipeline.session import Session, opening_cursor
 
 RATE = 800  # lower than any real rate, to make many runs cheap
 FORMAT = AudioFormat(RATE)
