@@ -20,6 +20,8 @@ from connectors.kafka.errors import DeliveryFailed, KafkaConnectorError, RecordT
 
 MAX_IN_FLIGHT_BYTES = 16 * 1024 * 1024
 _RECORD_OVERHEAD_BYTES = 100
+_GRACE_SECONDS = 2.0
+"""How much longer than the producer's own delivery timeout an acknowledgement is waited for."""
 
 Headers = Sequence[tuple[str, bytes]]
 
@@ -34,6 +36,11 @@ class Delivery:
         self.size_bytes = size_bytes
         self.producer = producer
         self._future = future
+
+    @property
+    def done(self) -> bool:
+        """Whether it is acknowledged or has failed."""
+        return bool(self._future.is_done)
 
     def outcome(self, timeout_seconds: float) -> Exception | None:
         """kafka-python's error, or None when the record is acknowledged."""
@@ -81,12 +88,23 @@ class Publisher:
         """Return when all are acknowledged. Raises the first failure: DeliveryFailed, RecordTooLarge,
         NotAuthorized.
         """
-        deadline = time.monotonic() + self._timeout_seconds + 5.0  # the producer's own timeout comes first
+        deadline = time.monotonic() + self._timeout_seconds + _GRACE_SECONDS
         for delivery in deliveries:
             error = delivery.outcome(max(0.0, deadline - time.monotonic()))
             if error is not None:
                 self._replace(delivery.producer)
                 raise self._mapped(delivery.topic, delivery.size_bytes, error) from None
+
+    def collect(self, deliveries: Iterable[Delivery]) -> tuple[int, list[Delivery]]:
+        """Without waiting: how many of the deliveries have failed, and those still under way."""
+        failed, under_way = 0, []
+        for delivery in deliveries:
+            if not delivery.done:
+                under_way.append(delivery)
+            elif delivery.outcome(0) is not None:
+                failed += 1
+                self._replace(delivery.producer)
+        return failed, under_way
 
     def close(self) -> None:
         """Send what is buffered, within the delivery timeout, and close."""
@@ -108,9 +126,12 @@ class Publisher:
                 cause = f"{self._in_flight_bytes} bytes wait for acknowledgement for too long"
                 raise DeliveryFailed(topic, cause)
             if self._producer is None:
-                self._producer = self._config.producer()
+                self._producer = self._open()
             self._in_flight_bytes += size
             return self._producer
+
+    def _open(self) -> Any:
+        return self._config.producer()
 
     def _release(self, size: int) -> None:
         with self._room:

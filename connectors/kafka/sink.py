@@ -47,17 +47,22 @@ class _Publish(beam.DoFn):
         self._await_acks = await_acks
         self._deliveries: list[Delivery] = []
         self._records = Metrics.counter("kafka_sink", "records")
+        self._dropped = Metrics.counter("kafka_sink", "dropped_records")
 
     def start_bundle(self) -> None:
-        self._deliveries = []
+        if self._await_acks:  # of a bundle that failed half-way
+            self._deliveries = []
 
     def process(self, element: Any) -> None:
         topic, key, value, headers = element if self._topic is None else (self._topic, *element)
-        delivery = shared_publisher(self._config).send(topic, key, value, headers)
-        if self._await_acks:
-            self._deliveries.append(delivery)
+        self._deliveries.append(shared_publisher(self._config).send(topic, key, value, headers))
+        self._records.inc()
 
     def finish_bundle(self) -> None:
-        deliveries, self._deliveries = self._deliveries, []
-        shared_publisher(self._config).wait(deliveries)
-        self._records.inc(len(deliveries))
+        publisher = shared_publisher(self._config)
+        if self._await_acks:
+            publisher.wait(self._deliveries)
+            self._deliveries = []
+        else:
+            failed, self._deliveries = publisher.collect(self._deliveries)
+            self._dropped.inc(failed)

@@ -1,0 +1,37 @@
+"""Which errors a retry may cure, and that each message names a setting or a remedy."""
+
+from __future__ import annotations
+
+import pytest
+
+from connectors.kafka import errors
+
+CASES = [
+    (errors.UnknownProperty("acks2", "x", ["acks"]), False, "acks"),
+    (errors.InvalidProperty("linger.ms", "x", "must be a whole number"), False, "linger.ms"),
+    (errors.UnreadableCommandConfig("/f", "No such file"), False, "--command-config"),
+    (errors.InvalidBootstrapServers("a:b", "no port"), False, "--bootstrap-servers"),
+    (errors.InsecureConnection("h:1", "PLAINTEXT"), False, "--insecure"),
+    (errors.UnknownTopic("t", "--input-topic", "h:1"), False, "--input-topic"),
+    (errors.AuthenticationFailed("h:1", "PLAIN", "me"), False, "sasl.jaas.config"),
+    (errors.NotAuthorized("topic t", "h:1"), False, "ACL"),
+    (errors.BrokerUnreachable("h:1", "refused"), True, "--bootstrap-servers"),
+    (errors.RecordTooLarge("t", 5), False, "max.message.bytes"),
+    (errors.LostOffsets("t", 0, 3, 10), False, "offsets 3 to 9 of t-0"),
+    (errors.DeliveryFailed("t", "KafkaTimeoutError"), True, "delivery.timeout.ms"),
+    (errors.ReadFailed("t", 0, "OSError"), True, "t-0"),
+]
+
+
+@pytest.mark.parametrize(("error", "retryable", "named"), CASES)
+def test_message_and_retryability(error: errors.KafkaConnectorError, retryable: bool, named: str) -> None:
+    assert error.retryable is retryable
+    assert named in str(error)
+    assert "\n" not in str(error)
+
+
+def test_every_error_is_in_the_table() -> None:
+    classes = {
+        cls for cls in vars(errors).values() if isinstance(cls, type) and issubclass(cls, Exception)
+    } - {errors.KafkaConnectorError, errors.SettingError}
+    assert {type(error) for error, _, _ in CASES} == classes

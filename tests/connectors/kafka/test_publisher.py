@@ -1,0 +1,153 @@
+"""The publisher over a scripted producer: what is in flight, what an error becomes, when the producer is
+replaced.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from kafka import errors as kafka_errors
+from kafka.future import Future
+
+from connectors.kafka.client import ClientConfig
+from connectors.kafka.errors import DeliveryFailed, NotAuthorized, RecordTooLarge
+from connectors.kafka.publisher import Publisher
+
+SECRET = b"PATIENT-WORDS"
+
+
+class ScriptedFuture(Future):
+    """A delivery that the test acknowledges or fails."""
+
+    def get(self, timeout: float) -> Any:
+        if not self.is_done:
+            raise kafka_errors.KafkaTimeoutError(f"after {timeout} s")
+        if self.failed():
+            raise self.exception
+        return self.value
+
+
+@dataclass
+class ScriptedProducer:
+    refuse: Exception | None = None
+    futures: list[ScriptedFuture] = field(default_factory=list)
+    closed: bool = False
+
+    def send(self, _topic: str, **_: Any) -> ScriptedFuture:
+        if self.refuse is not None:
+            raise self.refuse
+        self.futures.append(ScriptedFuture())
+        return self.futures[-1]
+
+    def close(self, timeout: float) -> None:  # noqa: ARG002
+        self.closed = True
+
+
+class ScriptedPublisher(Publisher):
+    """A publisher whose producers are scripted ones; `opened` keeps them in order."""
+
+    def __init__(self, *producers: ScriptedProducer, max_in_flight_bytes: int = 10_000, timeout: float = 0.2):
+        properties = {"delivery.timeout.ms": str(round(timeout * 1000))}
+        super().__init__(ClientConfig.build("localhost:9092", properties=properties), max_in_flight_bytes)
+        self.opened: list[ScriptedProducer] = []
+        self._scripted = list(producers) or [ScriptedProducer(), ScriptedProducer()]
+
+    def _open(self) -> ScriptedProducer:
+        self.opened.append(self._scripted.pop(0))
+        return self.opened[-1]
+
+
+def test_acknowledged_records_leave_room() -> None:
+    publisher = ScriptedPublisher()
+    delivery = publisher.send("t", b"k", SECRET, [("h", b"1")])
+    assert publisher.in_flight_bytes > len(SECRET)
+    publisher.opened[0].futures[0].success(None)
+    publisher.wait([delivery])
+    assert publisher.in_flight_bytes == 0
+
+
+def test_send_blocks_until_there_is_room() -> None:
+    publisher = ScriptedPublisher(max_in_flight_bytes=1_000, timeout=10)
+    publisher.send("t", b"k", bytes(800), [])
+    first = publisher.opened[0].futures[0]
+    threading.Timer(0.1, lambda: first.success(None)).start()
+    publisher.send("t", b"k", bytes(800), [])
+    assert first.is_done
+
+
+def test_send_gives_up_when_nothing_is_acknowledged() -> None:
+    publisher = ScriptedPublisher(max_in_flight_bytes=1_000)
+    publisher.send("t", b"k", bytes(800), [])
+    with pytest.raises(DeliveryFailed, match="too long") as caught:
+        publisher.send("t", b"k", bytes(800), [])
+    assert caught.value.retryable
+
+
+def test_a_record_larger_than_the_bound_passes_alone() -> None:
+    publisher = ScriptedPublisher(max_in_flight_bytes=1_000)
+    publisher.send("t", b"k", bytes(5_000), [])
+    assert publisher.in_flight_bytes > 5_000
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (kafka_errors.KafkaTimeoutError(SECRET), DeliveryFailed),
+        (kafka_errors.NotEnoughReplicasError(), DeliveryFailed),
+        (kafka_errors.MessageSizeTooLargeError(), RecordTooLarge),
+        (kafka_errors.TopicAuthorizationFailedError({"t"}), NotAuthorized),
+    ],
+)
+def test_a_failed_delivery_is_raised_and_its_producer_replaced(
+    error: Exception, expected: type[Exception]
+) -> None:
+    publisher = ScriptedPublisher()
+    failed = publisher.send("t", b"k", SECRET, [])
+    publisher.opened[0].futures[0].failure(error)
+    with pytest.raises(expected) as caught:
+        publisher.wait([failed])
+    assert "PATIENT" not in str(caught.value)
+    assert publisher.opened[0].closed
+    publisher.send("t", b"k", b"v", [])
+    assert len(publisher.opened) == 2
+    assert publisher.in_flight_bytes < 200
+
+
+def test_an_old_producers_failure_leaves_the_new_one_alone() -> None:
+    publisher = ScriptedPublisher()
+    first, second = (publisher.send("t", b"k", b"v", []) for _ in range(2))
+    for future in publisher.opened[0].futures:
+        future.failure(kafka_errors.KafkaTimeoutError("gone"))
+    with pytest.raises(DeliveryFailed):
+        publisher.wait([first])
+    publisher.send("t", b"k", b"v", [])
+    with pytest.raises(DeliveryFailed):
+        publisher.wait([second])
+    assert not publisher.opened[1].closed
+
+
+def test_a_record_that_send_refuses_takes_no_room() -> None:
+    publisher = ScriptedPublisher(ScriptedProducer(refuse=kafka_errors.MessageSizeTooLargeError("too large")))
+    with pytest.raises(RecordTooLarge):
+        publisher.send("t", b"k", bytes(5_000), [])
+    assert publisher.in_flight_bytes == 0
+
+
+def test_what_is_never_acknowledged_is_a_failed_delivery() -> None:
+    publisher = ScriptedPublisher()
+    delivery = publisher.send("t", b"k", b"v", [])
+    with pytest.raises(DeliveryFailed, match="KafkaTimeoutError"):
+        publisher.wait([delivery])
+
+
+def test_collect_counts_failures_without_waiting() -> None:
+    publisher = ScriptedPublisher()
+    deliveries = [publisher.send("t", b"k", b"v", []) for _ in range(3)]
+    acknowledged, failed, _ = publisher.opened[0].futures
+    acknowledged.success(None)
+    failed.failure(kafka_errors.KafkaTimeoutError("gone"))
+    assert publisher.collect(deliveries) == (1, [deliveries[2]])
+    assert publisher.opened[0].closed
