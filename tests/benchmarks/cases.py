@@ -1,0 +1,142 @@
+"""What `make bench` measures: the work per chunk and per result, each with what people would use instead.
+
+Alternatives: amazon-transcribe (AWS's retired Python SDK) signs and encodes; botocore decodes event streams;
+fastavro alone writes and reads the same record without the single-object header.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import io
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import fastavro
+from amazon_transcribe.auth import Credentials as SdkCredentials
+from amazon_transcribe.eventstream import EventSigner as SdkSigner
+from amazon_transcribe.eventstream import EventStreamMessageSerializer
+from botocore.eventstream import EventStreamBuffer
+
+import schemas
+from connectors.transcribe.events import encode_audio_event, encode_transcript_event, parse_event
+from connectors.transcribe.eventstream import MessageDecoder
+from connectors.transcribe.model import parse_transcript_event
+from connectors.transcribe.sigv4 import Credentials, EventSigner
+from pipeline.elements import AudioChunk, AudioFormat, LogEntry, SessionSettings
+from pipeline.limits import SessionLimits
+from pipeline.session import Session, opening_cursor
+from schemas.serde import SingleObjectSerde
+
+PAYLOAD = bytes(range(256)) * 12 + bytes(128)  # 3,200 bytes: 100 ms of 16 kHz mono
+START_MS = 1_795_453_475_575
+VECTORS = Path(__file__).parents[1] / "vectors"
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    name: str
+    ours: Callable[[], object]
+    other_name: str | None = None
+    other: Callable[[], object] | None = None
+
+
+def all_cases() -> Iterator[Case]:
+    yield _sign_and_encode()
+    for name in ("final", "partial"):
+        yield _decode(name)
+    yield from _avro()
+    yield _engine_step()
+
+
+def _sign_and_encode() -> Case:
+    ours = EventSigner(Credentials("AKIDSYNTHETIC", "secretEXAMPLE", None), "us-east-1", "0" * 64)
+    sdk = SdkSigner(
+        "transcribe", "us-east-1", utc_now=lambda: dt.datetime.fromtimestamp(next(moments) / 1000, dt.UTC)
+    )
+    moments = itertools.count(START_MS, 100)
+    credentials = SdkCredentials("AKIDSYNTHETIC", "secretEXAMPLE", None)
+    serializer = EventStreamMessageSerializer()
+    headers = {
+        ":message-type": "event",
+        ":event-type": "AudioEvent",
+        ":content-type": "application/octet-stream",
+    }
+    now_ms = itertools.count(START_MS, 100)
+
+    def sign_with_sdk() -> bytes:
+        inner = serializer.serialize(headers, PAYLOAD)
+        signed = sdk.sign(inner, bytes(32), credentials)
+        return serializer.serialize(signed, inner)
+
+    return Case(
+        "sign and encode a chunk of 3,200 bytes",
+        lambda: ours.sign(encode_audio_event(PAYLOAD), next(now_ms)),
+        "amazon-transcribe 0.6.4",
+        sign_with_sdk,
+    )
+
+
+def _decode(name: str) -> Case:
+    wire = encode_transcript_event(parse_transcript_event((VECTORS / f"{name}-result.json").read_bytes()))
+    decoder, buffer = MessageDecoder(), EventStreamBuffer()
+
+    def ours() -> object:
+        decoder.feed(wire)
+        return [parse_event(message) for message in decoder]
+
+    def botocore() -> object:
+        import json
+
+        buffer.add_data(wire)
+        return [json.loads(event.payload) for event in buffer]
+
+    return Case(f"decode a {name} result into the model", ours, "botocore decoder + json, no model", botocore)
+
+
+def _avro() -> Iterator[Case]:
+    serde = SingleObjectSerde("audio_chunk")
+    schema = fastavro.parse_schema(schemas.load("audio_chunk"))
+    record = {"session_id": "session", "sequence": 7, "payload": PAYLOAD, "sample_rate_hertz": 16_000}
+    encoded = serde.encode(record)
+
+    def write() -> bytes:
+        out = io.BytesIO()
+        fastavro.schemaless_writer(out, schema, record)
+        return out.getvalue()
+
+    body = write()
+    yield Case("encode an AudioChunk", lambda: serde.encode(record), "fastavro, no header", write)
+    yield Case(
+        "decode an AudioChunk",
+        lambda: serde.decode(encoded),
+        "fastavro, no header",
+        lambda: fastavro.schemaless_reader(io.BytesIO(body), schema, None),
+    )
+
+
+def _engine_step() -> Case:
+    """One chunk through the session engine while its stream is open; nothing comparable exists."""
+    audio = AudioFormat(16_000)
+    first = AudioChunk("session", 0, PAYLOAD, audio)
+    limits = SessionLimits()
+    session = Session(
+        opening_cursor(first, 0, 0, SessionSettings()),
+        session_id="session",
+        topic="audio",
+        limits=limits,
+        backoff=lambda _: 0.0,
+        now=0.0,
+    )
+    session.receive_batch([LogEntry(0, first)], 0.0)
+    session.stream_opened(1, "stream", None, 0.0)
+    numbers = itertools.count(1)
+
+    def step() -> object:
+        number = next(numbers)
+        now = number / 10
+        session.stream_progress(1, number * first.samples, now)
+        return session.receive_batch([LogEntry(number, AudioChunk("session", number, PAYLOAD, audio))], now)
+
+    return Case("engine step for a chunk", step)
