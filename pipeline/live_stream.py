@@ -12,6 +12,7 @@ import asyncio
 import uuid
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from connectors.transcribe.errors import TranscribeError
@@ -25,6 +26,7 @@ OpenCall = Callable[[str], Awaitable[TranscribeStream]]
 _BURST_SECONDS = 1.0  # audio that may go out at once before the catch-up rate applies
 _MAX_EVENT_SECONDS = 0.2  # the service recommends chunks of 50 to 200 ms and refuses more than one second
 _CLOSE_SECONDS = 2.0
+_LAST_WORD_SECONDS = 1.0  # after a failed write, how long the service may take to say why
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +119,9 @@ class LiveStream:
             self._report(StreamOpened(self.serial, stream_id, stream.request_id))
             await self._exchange(stream)
         finally:
-            async with asyncio.timeout(_CLOSE_SECONDS):
-                await stream.close()
+            with suppress(TimeoutError, TranscribeError):  # it must not hide how the stream went
+                async with asyncio.timeout(_CLOSE_SECONDS):
+                    await stream.close()
         if self._end_sent:
             self._report(StreamClosed(self.serial))
         else:
@@ -131,8 +134,9 @@ class LiveStream:
         reader = asyncio.create_task(self._read(stream))
         try:
             await asyncio.wait({writer, reader}, return_when=asyncio.FIRST_COMPLETED)
-            if not reader.done() and writer.exception() is None:
-                await asyncio.wait({reader})
+            if not reader.done():
+                sent_all = writer.exception() is None
+                await asyncio.wait({reader}, timeout=None if sent_all else _LAST_WORD_SECONDS)
             if reader.done():
                 reader.result()  # what the service said explains more than a failed write
             else:
@@ -157,8 +161,8 @@ class LiveStream:
                     await stream.send_audio(piece)
                     self.written_samples += self._audio.samples(len(piece))
             if self._ending:
-                self._end_sent = True
                 await stream.end()
+                self._end_sent = True  # only now: a clean end before it leaves audio unanswered
                 return
             self._wake.clear()
             if not self._outbox and not self._ending:
