@@ -184,7 +184,7 @@ class LiveSession:
     def receive(self, records: Sequence[KafkaRecord], now: float) -> list[Output]:
         """A batch of the session's records from the source, after whatever has arrived meanwhile."""
         outputs = self._drain(now)
-        self._records = {record.offset: record for record in records}
+        self._keep(records)
         self._note_trace(records[-1])
         self._execute(self.session.receive_batch(self._decoder.entries(records), now), outputs)
         return outputs
@@ -196,8 +196,11 @@ class LiveSession:
         return outputs
 
     def record(self, offset: int) -> KafkaRecord | None:
-        """The record at `offset` among those of the last batch or log read, for its dead letter."""
+        """The record at `offset` among those of the last call's batch and log reads, for its dead letter."""
         return self._records.get(offset)
+
+    def _keep(self, records: Iterable[KafkaRecord]) -> None:
+        self._records.update((record.offset, record) for record in records)
 
     def _note_trace(self, record: KafkaRecord) -> None:
         if record.headers:
@@ -208,6 +211,7 @@ class LiveSession:
 
     def _drain(self, now: float) -> list[Output]:
         outputs: list[Output] = []
+        self._records = {}
         while self._inbox:
             self._execute(self._dispatch(self._inbox.popleft(), now), outputs)
         if self._stream is not None:
@@ -237,7 +241,7 @@ class LiveSession:
             self._stream = None
 
     def _slice(self, read: RecordSlice, to_end_of_log: bool) -> LogSlice:
-        self._records = {record.offset: record for record in read.records}
+        self._keep(read.records)
         entries = tuple(self._decoder.entries(read.records))
         # Without an end the range is complete when a read finds nothing more of this session.
         complete = read.complete or (to_end_of_log and not read.records)
