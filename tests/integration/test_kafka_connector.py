@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import apache_beam as beam
 import pytest
 from kafka import KafkaProducer, TopicPartition
 
@@ -21,8 +22,9 @@ from connectors.kafka.errors import (
     UnknownTopic,
 )
 from connectors.kafka.offsets import COMMITTED, EARLIEST, LATEST, OffsetCommitter, list_partitions
-from connectors.kafka.publisher import Publisher
+from connectors.kafka.publisher import Publisher, shared_publisher
 from connectors.kafka.shared_consumer import SharedConsumer
+from connectors.kafka.sink import WriteToKafka
 from deploy.local.kafka import KafkaBroker
 from deploy.local.processes import free_port
 from tests.integration.conftest import MakeTopic
@@ -301,3 +303,20 @@ def test_the_shared_consumer_reports_what_retention_took(
     batch = shared.read(name, 0, 10, max_records=100, min_interval_seconds=0, idle_seconds=10)
     assert [record.offset for record in batch.records] == list(range(10, 30))
     shared.close()
+
+
+@pytest.mark.parametrize("await_acks", [True, False])
+def test_the_sink_routes_by_the_elements_topic(
+    config: ClientConfig, topic: MakeTopic, log: AudioLog, await_acks: bool
+) -> None:
+    finals, partials = topic(1), topic(1)
+    headers = [("ce_id", b"s/0")]
+    with beam.Pipeline("DirectRunner") as pipeline:
+        records = pipeline | beam.Create(
+            [(finals, b"s", b"final", headers), (partials, b"s", b"partial", headers)]
+        )
+        _ = records | WriteToKafka(config, await_acks=await_acks)
+    shared_publisher(config).close()  # what was not awaited is sent
+    for name, value in ((finals, b"final"), (partials, b"partial")):
+        [record] = log.read(name, 0, b"s", 0, 1).result(10).records
+        assert (record.value, record.headers) == (value, tuple(headers))
