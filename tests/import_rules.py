@@ -1,0 +1,263 @@
+"""The rules of ARCHITECTURE about who may import whom, as a checker over source text.
+
+`violations(module, source, modules)` walks the syntax tree of one module, so it sees imports inside functions
+and under TYPE_CHECKING too, and answers with one sentence per broken rule. `modules` are the names of all
+modules of ours, needed to tell `from package import module` from `from package import name`.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+LAYERS = ("schemas", "connectors", "pipeline", "deploy")  # each may import those before it
+SIBLINGS = ("connectors.kafka", "connectors.transcribe")  # these ignore each other
+
+PURE = frozenset(
+    {
+        "schemas",
+        "schemas.errors",
+        "schemas.serde",
+        "connectors.kafka.errors",
+        "connectors.kafka.log_scan",
+        "connectors.kafka.properties",
+        "connectors.kafka.records",
+        "connectors.transcribe.endpoint",
+        "connectors.transcribe.errors",
+        "connectors.transcribe.events",
+        "connectors.transcribe.eventstream",
+        "connectors.transcribe.http2_frames",
+        "connectors.transcribe.model",
+        "connectors.transcribe.protocol",
+        "connectors.transcribe.sigv4",
+        "connectors.transcribe.stream",
+        "pipeline.answers",
+        "pipeline.books",
+        "pipeline.commands",
+        "pipeline.cursor",
+        "pipeline.decoding",
+        "pipeline.elements",
+        "pipeline.errors",
+        "pipeline.feed",
+        "pipeline.judging",
+        "pipeline.limits",
+        "pipeline.outputs",
+        "pipeline.reassembly",
+        "pipeline.resequencer",
+        "pipeline.session",
+        "pipeline.stream_state",
+        "pipeline.timeline",
+    }
+)
+PURE_LIBRARIES = {"schemas.serde": {"fastavro"}, "connectors.transcribe.sigv4": {"botocore"}}
+READS_FILES = {"schemas"}  # it loads the schemas that lie beside it
+OUTSIDE_WORLD = frozenset(
+    [
+        "asyncio",
+        "concurrent",
+        "fcntl",
+        "getpass",
+        "http",
+        "logging",
+        "multiprocessing",
+        "os",
+        "pathlib",
+        "queue",
+        "random",
+        "secrets",
+        "select",
+        "selectors",
+        "shutil",
+        "signal",
+        "socket",
+        "socketserver",
+        "ssl",
+        "subprocess",
+        "tempfile",
+        "threading",
+        "urllib.request",
+    ]
+)
+# Functions that read the clock or roll dice, of modules that are otherwise plain calculation.
+IMPURE_FUNCTIONS = frozenset(
+    [
+        "time.time",
+        "time.time_ns",
+        "time.monotonic",
+        "time.monotonic_ns",
+        "time.perf_counter",
+        "time.perf_counter_ns",
+        "time.process_time",
+        "time.thread_time",
+        "time.sleep",
+        "time.localtime",
+        "datetime.now",
+        "datetime.utcnow",
+        "datetime.today",
+        "date.today",
+        "uuid.uuid1",
+        "uuid.uuid4",
+        "uuid.getnode",
+    ]
+)
+CLOCK_WITHOUT_ARGUMENT = frozenset({"time.gmtime", "time.ctime", "time.asctime"})
+
+EVERYWHERE, IN_FUNCTIONS = "everywhere", "in functions only"
+LIBRARIES: dict[str, dict[str, str]] = {
+    "apache_beam": {
+        "pipeline.transforms": EVERYWHERE,
+        "pipeline.graph": EVERYWHERE,
+        "pipeline.options": EVERYWHERE,
+        "pipeline.coders": EVERYWHERE,
+        "pipeline.cli.run": IN_FUNCTIONS,  # Beam takes seconds to import
+        "connectors.kafka.source": EVERYWHERE,
+        "connectors.kafka.sink": EVERYWHERE,
+        "deploy.local.worker": EVERYWHERE,
+        "deploy.local.jars": IN_FUNCTIONS,
+    },
+    "kafka": {
+        "connectors.kafka": EVERYWHERE,
+        "deploy.local.kafka": EVERYWHERE,  # the broker's readiness and topics
+        "deploy.local.demo": EVERYWHERE,  # a plain producer and consumer, as people outside would write them
+    },
+    "botocore": {
+        "connectors.transcribe.credentials": EVERYWHERE,
+        "connectors.transcribe.sigv4": EVERYWHERE,
+    },
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    """`target`: the module imported, in full. `name`: what is taken from it by `from`, if anything."""
+
+    target: str
+    name: str | None
+    line: int
+    in_function: bool
+
+
+def our_files() -> dict[str, Path]:
+    """Every module of the distribution by its name."""
+    return {
+        module_name(path.relative_to(ROOT)): path
+        for layer in LAYERS
+        for path in sorted((ROOT / layer).rglob("*.py"))
+    }
+
+
+def module_name(path: Path) -> str:
+    parts = path.with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def violations(module: str, source: str, modules: Collection[str]) -> list[str]:
+    """One sentence for each rule that `source`, the text of `module`, breaks."""
+    tree = ast.parse(source)
+    found = list(_imports(tree, module, modules))
+    sentences = [*_layers(module, found), *_siblings(module, found), *_libraries(module, found)]
+    if module in PURE:
+        sentences += [*_pure_imports(module, found), *_impure_calls(module, tree, found)]
+    return sentences
+
+
+def _imports(tree: ast.AST, module: str, modules: Collection[str]) -> Iterator[Import]:
+    for node, in_function in _walk(tree, in_function=False):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield Import(alias.name, None, node.lineno, in_function)
+        elif isinstance(node, ast.ImportFrom):
+            base = _absolute(node, module)
+            for alias in node.names:
+                whole = f"{base}.{alias.name}"
+                if whole in modules or whole in OUTSIDE_WORLD:
+                    yield Import(whole, None, node.lineno, in_function)
+                else:
+                    yield Import(base, alias.name, node.lineno, in_function)
+
+
+def _walk(node: ast.AST, *, in_function: bool) -> Iterator[tuple[ast.AST, bool]]:
+    for child in ast.iter_child_nodes(node):
+        yield child, in_function
+        inner = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        yield from _walk(child, in_function=in_function or inner)
+
+
+def _absolute(node: ast.ImportFrom, module: str) -> str:
+    if not node.level:
+        return node.module or ""
+    package = module.split(".")[: -node.level]
+    return ".".join([*package, *([node.module] if node.module else [])])
+
+
+def _within(module: str, packages: Collection[str]) -> bool:
+    return any(module == package or module.startswith(f"{package}.") for package in packages)
+
+
+def _layers(module: str, found: list[Import]) -> Iterator[str]:
+    own = LAYERS.index(module.split(".")[0])
+    for imported in found:
+        layer = imported.target.split(".")[0]
+        if layer in LAYERS and LAYERS.index(layer) > own:
+            order = " <- ".join(LAYERS)
+            yield f"{module}:{imported.line} imports {imported.target}: imports go one way, {order}"
+        if layer == "tests":
+            yield f"{module}:{imported.line} imports {imported.target}: tests are not part of the product"
+
+
+def _siblings(module: str, found: list[Import]) -> Iterator[str]:
+    for own, other in (SIBLINGS, SIBLINGS[::-1]):
+        for imported in found:
+            if _within(module, [own]) and _within(imported.target, [other]):
+                yield f"{module}:{imported.line} imports {imported.target}: {own} ignores {other}"
+
+
+def _libraries(module: str, found: list[Import]) -> Iterator[str]:
+    for imported in found:
+        library = imported.target.split(".")[0]
+        if library not in LIBRARIES:
+            continue
+        allowed = [where for place, where in LIBRARIES[library].items() if _within(module, [place])]
+        if EVERYWHERE in allowed or (IN_FUNCTIONS in allowed and imported.in_function):
+            continue
+        where = ", ".join(f"{place} ({how})" for place, how in LIBRARIES[library].items())
+        yield f"{module}:{imported.line} imports {library}, which belongs in {where}"
+
+
+def _pure_imports(module: str, found: list[Import]) -> Iterator[str]:
+    for imported in found:
+        target, top = imported.target, imported.target.split(".")[0]
+        where = f"{module}:{imported.line} is pure and imports {target}"
+        if top in LAYERS:
+            if target not in PURE:
+                yield f"{where}, which is not"
+        elif top not in sys.stdlib_module_names and top not in PURE_LIBRARIES.get(module, ()):
+            yield f"{where}, which is no part of the standard library"
+        elif _within(target, OUTSIDE_WORLD) and not (target == "pathlib" and module in READS_FILES):
+            yield f"{where}, which touches the outside world"
+        elif f"{target}.{imported.name}" in IMPURE_FUNCTIONS:
+            yield f"{where}.{imported.name}, which reads the clock or is random"
+
+
+def _impure_calls(module: str, tree: ast.AST, found: list[Import]) -> Iterator[str]:
+    """Uses of impure functions, such as `time.monotonic`, `datetime.now` or a bare `gmtime()`."""
+    names = {imported.name: f"{imported.target}.{imported.name}" for imported in found if imported.name}
+    with_argument = {
+        id(node.func)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and (node.args or node.keywords)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            function = ".".join(ast.unparse(node).split(".")[-2:])
+        elif isinstance(node, ast.Name):
+            function = names.get(node.id, "")
+        else:
+            continue
+        reads_clock = function in CLOCK_WITHOUT_ARGUMENT and id(node) not in with_argument
+        if function in IMPURE_FUNCTIONS or reads_clock:
+            yield f"{module}:{node.lineno} is pure and uses {function}, which reads the clock or is random"

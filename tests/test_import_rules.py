@@ -1,0 +1,125 @@
+"""The architecture's rules hold for every module, and the checker finds each kind of offence."""
+
+from __future__ import annotations
+
+import ast
+
+import pytest
+
+from tests.import_rules import LIBRARIES, PURE, our_files, violations
+
+FILES = our_files()
+MAX_LINES = 400
+
+
+@pytest.mark.parametrize("module", FILES)
+def test_a_module_keeps_the_import_rules(module: str) -> None:
+    assert violations(module, FILES[module].read_text(encoding="utf-8"), FILES) == []
+
+
+def test_every_module_that_is_to_be_pure_exists() -> None:
+    assert set(FILES) >= PURE
+
+
+@pytest.mark.parametrize("module", FILES)
+def test_a_module_is_short_enough_to_read(module: str) -> None:
+    assert len(FILES[module].read_text(encoding="utf-8").splitlines()) <= MAX_LINES
+
+
+def test_no_module_is_a_drawer_for_odds_and_ends() -> None:
+    parts = {part for module in FILES for part in module.split(".")}
+    assert not parts & {"utils", "util", "helpers", "misc", "common"}
+
+
+@pytest.mark.parametrize("module", FILES)
+def test_a_module_says_what_it_is_for(module: str) -> None:
+    tree = ast.parse(FILES[module].read_text(encoding="utf-8"))
+    assert not tree.body or ast.get_docstring(tree)
+
+
+# The checker bites
+
+OFFENCES = [
+    # imports go one way
+    ("schemas.serde", "import connectors.kafka.records", "imports go one way"),
+    ("connectors.kafka.client", "from pipeline import errors", "imports go one way"),
+    ("pipeline.session", "from deploy.local import stack", "imports go one way"),
+    ("pipeline.graph", "def f():\n    from deploy.local.stack import Stack", "imports go one way"),
+    ("pipeline.graph", "if TYPE_CHECKING:\n    import deploy.local.stack", "imports go one way"),
+    ("pipeline.graph", "from tests.pipeline import builders", "tests are not part"),
+    # the connectors ignore each other
+    ("connectors.kafka.client", "from connectors.transcribe.errors import TranscribeError", "ignores"),
+    ("connectors.kafka.client", "from connectors import transcribe", "ignores"),
+    ("connectors.transcribe.http2", "import connectors.kafka.records", "ignores"),
+    ("connectors.transcribe.http2", "from ..kafka import records", "ignores"),
+    # libraries have their places
+    ("pipeline.live_streams", "import apache_beam as beam", "imports apache_beam"),
+    ("connectors.kafka.client", "from apache_beam.metrics import Metrics", "imports apache_beam"),
+    ("deploy.local.jars", "import apache_beam.utils", "imports apache_beam"),
+    ("pipeline.cli.run", "from apache_beam import Pipeline", "imports apache_beam"),
+    ("pipeline.preflight", "import kafka", "imports kafka"),
+    ("deploy.local.stack", "from kafka import KafkaConsumer", "imports kafka"),
+    ("pipeline.service", "import botocore.session", "imports botocore"),
+    ("connectors.transcribe.endpoint", "from botocore.auth import SigV4Auth", "imports botocore"),
+    # pure modules import pure modules
+    ("pipeline.session", "import pipeline.live_streams", "which is not"),
+    ("pipeline.session", "from pipeline import backoff", "which is not"),
+    ("connectors.kafka.log_scan", "from connectors.kafka.client import ClientConfig", "which is not"),
+    ("pipeline.outputs", "import pipeline", "which is not"),
+    ("pipeline.timeline", "import numpy", "no part of the standard library"),
+    ("pipeline.decoding", "import fastavro", "no part of the standard library"),
+    ("connectors.transcribe.protocol", "from h2.events import Event", "no part of the standard library"),
+    # and touch nothing outside
+    ("pipeline.session", "import socket", "outside world"),
+    ("pipeline.session", "import random", "outside world"),
+    ("pipeline.session", "from random import Random", "outside world"),
+    ("pipeline.session", "import threading", "outside world"),
+    ("pipeline.session", "import asyncio", "outside world"),
+    ("pipeline.session", "import os.path", "outside world"),
+    ("pipeline.session", "from urllib import request", "outside world"),
+    ("pipeline.session", "import urllib.request", "outside world"),
+    ("pipeline.session", "from concurrent.futures import Future", "outside world"),
+    ("pipeline.session", "from pathlib import Path", "outside world"),
+    ("pipeline.session", "import time\nnow = time.monotonic()", "reads the clock"),
+    ("pipeline.session", "import time\nclock = time.time", "reads the clock"),
+    ("pipeline.session", "from time import time_ns", "reads the clock"),
+    ("pipeline.session", "import datetime\nnow = datetime.datetime.now()", "reads the clock"),
+    ("pipeline.session", "from datetime import datetime\nnow = datetime.utcnow()", "reads the clock"),
+    ("connectors.transcribe.sigv4", "import time\nnow = time.gmtime()", "reads the clock"),
+    ("connectors.transcribe.sigv4", "from time import gmtime\nnow = gmtime()", "reads the clock"),
+    ("pipeline.session", "import uuid\nname = uuid.uuid4()", "is random"),
+    ("pipeline.session", "from uuid import uuid4", "is random"),
+]
+
+INNOCENT = [
+    ("pipeline.session", "from pipeline.timeline import Position"),
+    ("pipeline.session", "from pipeline import timeline"),
+    ("pipeline.session", "from connectors.transcribe.model import MedicalResult"),
+    ("connectors.transcribe.sigv4", "import time\nstamp = time.gmtime(5)"),
+    ("connectors.transcribe.sigv4", "from time import gmtime\nstamp = gmtime(5)"),
+    ("connectors.transcribe.eventstream", "from uuid import UUID"),
+    ("connectors.transcribe.endpoint", "from urllib.parse import urlsplit"),
+    ("schemas.serde", "from fastavro.schema import parse_schema"),
+    ("pipeline.elements", "from datetime import datetime\nthen = datetime(1970, 1, 1)"),
+    ("pipeline.live_streams", "import asyncio, threading, time\nnow = time.monotonic()"),
+    ("pipeline.cli.run", "def submit():\n    import apache_beam as beam"),
+    ("deploy.local.demo.player", "from kafka import KafkaProducer"),
+    ("deploy.local.stack", "import pipeline.session, connectors.kafka.client, schemas"),
+]
+
+
+@pytest.mark.parametrize(("module", "source", "sentence"), OFFENCES)
+def test_an_offence_is_found_and_said(module: str, source: str, sentence: str) -> None:
+    found = violations(module, source, FILES)
+    assert any(sentence in violation and violation.startswith(f"{module}:") for violation in found), found
+
+
+@pytest.mark.parametrize(("module", "source"), INNOCENT)
+def test_what_is_allowed_passes(module: str, source: str) -> None:
+    assert violations(module, source, FILES) == []
+
+
+def test_the_places_of_libraries_exist() -> None:
+    future = {"pipeline.coders"}
+    places = {place for allowed in LIBRARIES.values() for place in allowed} - future
+    assert places <= set(FILES)
