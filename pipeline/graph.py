@@ -37,7 +37,11 @@ class ReadAudioChunks(beam.PTransform):
         return (
             pbegin
             | ReadFromKafka(
-                settings.kafka, [settings.topics.audio], start=settings.start, group_id=settings.group_id
+                settings.kafka,
+                [settings.topics.audio],
+                start=settings.start,
+                group_id=settings.group_id,
+                on_lost_offsets=settings.on_lost_offsets,
             )
             | beam.ParDo(KeyBySession())
             .with_output_types(KV[str, Any])  # a str key: Beam's state and timers need a deterministic coder

@@ -27,7 +27,7 @@ class JobSettings:
     """See the module. `job_id` tells live sessions of two jobs in one worker process apart.
 
     `start`: where partitions without a checkpoint begin, "earliest", "latest" or "committed" (offsets of
-    `group_id`).
+    `group_id`). `on_lost_offsets`: "fail" or "skip" where retention removed records before they were read.
     """
 
     kafka: ClientConfig
@@ -37,5 +37,6 @@ class JobSettings:
     limits: SessionLimits = field(default_factory=SessionLimits)
     catch_up_rate: float = 2.0
     start: str = "committed"
+    on_lost_offsets: str = "fail"
     group_id: str = "medstream"
     job_id: str = field(default_factory=lambda: str(uuid.uuid4()))

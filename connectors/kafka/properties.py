@@ -151,7 +151,7 @@ TABLE: dict[str, Setting] = {
 
 SET_BY_MEDSTREAM: dict[str, str] = {
     "acks": "medstream always waits for all in-sync replicas",
-    "auto.offset.reset": "use --start",
+    "auto.offset.reset": "use --start-from",
     "bootstrap.servers": "use --bootstrap-servers",
     "enable.auto.commit": "offsets are committed with Beam's checkpoints",
     "enable.idempotence": "medstream's producer is always idempotent",

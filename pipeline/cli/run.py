@@ -63,6 +63,9 @@ def run(
         str,
         _option("Start without checkpoint: committed (else earliest), earliest, latest.", "START_FROM"),
     ] = "committed",
+    on_lost_offsets: Annotated[
+        str, _option("When retention took records that were not read: fail, or skip them.", "ON_LOST_OFFSETS")
+    ] = "fail",
     group_id: Annotated[str, _option("Consumer group to commit offsets for.", "GROUP_ID")] = "medstream",
     region: Annotated[str | None, _option("AWS region; else AWS_REGION, the profile's.", "REGION")] = None,
     endpoint_url: Annotated[
@@ -121,6 +124,7 @@ def run(
         ),
         catch_up_rate=catch_up_rate,
         start=_one_of("--start-from", start_from, ("committed", "earliest", "latest")),
+        on_lost_offsets=_one_of("--on-lost-offsets", on_lost_offsets, ("fail", "skip")),
         group_id=group_id,
     )
     own_options = [name for parameter in ctx.command.params for name in parameter.opts]
