@@ -72,6 +72,13 @@ class SessionRow:
         """The pipeline has ended the session, and every segment it counted has been seen."""
         return self.expected_segments is not None and set(range(self.expected_segments)) <= set(self.finals)
 
+    @property
+    def progress(self) -> str:
+        """How far the session has come, in a few words and without its text."""
+        if self.expected_segments is None:
+            return f"{len(self.finals)} finals, no end"
+        return f"{len(self.finals)} of {self.expected_segments} finals"
+
 
 class Board:
     """All sessions of a run. `seen_at` holds when each final was first seen, by result id."""

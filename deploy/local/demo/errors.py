@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from deploy.local.errors import LocalStackError
 
 
-class PipelineSilent(LocalStackError):
-    """The pipeline runs, but sessions did not come to an end in time."""
+class SessionsIncomplete(LocalStackError):
+    """The pipeline runs, but finals or the ends of sessions did not come in time."""
 
     retryable = True
 
-    def __init__(self, session_ids: list[str], waited_seconds: float, log_directory: Path) -> None:
-        self.session_ids = session_ids
+    def __init__(self, states: Mapping[str, str], waited_seconds: float, log_directory: Path) -> None:
+        """`states` says in a few words how far each incomplete session has come, by session id."""
+        self.session_ids = list(states)
         self.waited_seconds = waited_seconds
         self.log_directory = log_directory
         super().__init__(
-            f"No end of {', '.join(session_ids)} came within {waited_seconds:.0f} s of the last audio. "
-            f"The pipeline's and the workers' logs are in {log_directory}."
+            f"Incomplete {waited_seconds:.0f} s after the last audio: "
+            f"{', '.join(f'{name} ({state})' for name, state in states.items())}. "
+            f"The logs of pipeline and workers are in {log_directory}."
         )

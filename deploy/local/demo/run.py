@@ -18,7 +18,7 @@ from typing import Any
 
 import schemas
 from deploy.local.demo.board import Board, ChunkSent, Event, ThreadFailed
-from deploy.local.demo.errors import PipelineSilent
+from deploy.local.demo.errors import SessionsIncomplete
 from deploy.local.demo.finals_consumer import read_finals
 from deploy.local.demo.latency import added_latencies
 from deploy.local.demo.outcome import SessionOutcome, missing_finals, outcomes
@@ -83,8 +83,8 @@ class Run:
     def play_sessions(self, screen: Screen) -> None:
         """Plays all sessions and shows them until every one has ended and all its finals were seen.
 
-        Raises PipelineSilent when that takes longer than FINISH_SECONDS after the last audio, ServerFailed
-        when a server ends, and what player or watcher stumbled over.
+        Raises SessionsIncomplete when that takes longer than FINISH_SECONDS after the last audio,
+        ServerFailed when a server ends, and what player or watcher stumbled over.
         """
         stop = threading.Event()
         player = threading.Thread(target=self._play, args=(stop,), name="demo-player", daemon=True)
@@ -145,7 +145,7 @@ class Run:
         with screen.live(self.board) as update:
             while not self.board.is_complete:
                 if time.monotonic() > deadline:
-                    raise self._silent()
+                    raise self._incomplete()
                 time.sleep(_REFRESH_SECONDS)
                 self._drain_events()
                 self._servers.check()
@@ -155,9 +155,9 @@ class Run:
         while not self._events.empty():
             self.board.apply(self._events.get())
 
-    def _silent(self) -> PipelineSilent:
-        unfinished = [name for name, row in self.board.rows.items() if not row.is_complete]
-        return PipelineSilent(unfinished, FINISH_SECONDS, self._servers.directory)
+    def _incomplete(self) -> SessionsIncomplete:
+        states = {name: row.progress for name, row in self.board.rows.items() if not row.is_complete}
+        return SessionsIncomplete(states, FINISH_SECONDS, self._servers.directory)
 
     def _emitted(self) -> list[dict[str, Any]]:
         return [event for event in self._servers.stack.endpoint.events() if event["event"] == "final_sent"]

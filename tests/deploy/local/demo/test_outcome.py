@@ -14,12 +14,12 @@ from deploy.local.recordings import Recording
 SESSION = Session("a-1", Recording("a", "A", "UROLOGY", "DICTATION", 8_000, b"", "one two three"))
 
 
-def record(index: int, text: str, session_id: str = "a-1") -> dict[str, Any]:
+def record(index: int, text: str, session_id: str = "a-1", stream: str = "s") -> dict[str, Any]:
     return {
         "session_id": session_id,
         "segment_index": index,
         "result_id": f"r{index}",
-        "stream_id": "s",
+        "stream_id": stream,
         "start_time": float(index),
         "end_time": index + 0.5,
         "alternatives": [{"transcript": text}],
@@ -45,6 +45,11 @@ def test_finals_are_put_in_order_and_compared_with_the_reference() -> None:
 
 def test_a_whole_session_has_nothing_to_report() -> None:
     assert list(missing_finals(outcome(0, 1), 2, {"s": ["r0", "r1"], "other": ["r9"]})) == []
+
+
+def test_after_a_recovery_the_finals_of_the_lost_stream_are_not_asked_for() -> None:
+    [result] = outcomes([SESSION], [record(0, "one", stream="lost"), record(1, "two", stream="new")])
+    assert list(missing_finals(result, 2, {"lost": ["r0", "r7"], "new": ["r1"]})) == []
 
 
 @pytest.mark.parametrize(
