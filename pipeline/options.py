@@ -29,7 +29,7 @@ def beam_options(flags: Sequence[str], own_options: Sequence[str] = ()) -> Pipel
     """The job's PipelineOptions from the flags that are not medstream's own; raises SettingsError.
 
     `own_options`: medstream's option names; a flag that looks like one of them is a typing error and not
-    passed on.
+    passed on. So is a word that is no flag: values are written `--name=value`.
     """
     _refuse_near_misses(flags, own_options)
     given = {flag.split("=", 1)[0] for flag in flags}
@@ -52,5 +52,5 @@ def _refuse_near_misses(flags: Sequence[str], own_options: Sequence[str]) -> Non
         near = get_close_matches(name, own_options, n=1, cutoff=0.85)
         if name.startswith("--") and near:
             raise SettingsError(name, f"no such option; did you mean {near[0]}?")
-        if not name.startswith("-") and "=" in name:
+        if not name.startswith("-"):
             raise SettingsError(flag, "is no option; Beam options look like --name=value")

@@ -1,0 +1,43 @@
+"""A job's settings travel: picklable, without secrets in sight, and told apart by job."""
+
+from __future__ import annotations
+
+import pickle
+
+from connectors.kafka.client import ClientConfig
+from pipeline.limits import SessionLimits
+from pipeline.service import ServiceSettings
+from pipeline.settings import JobSettings, Topics
+
+
+def settings() -> JobSettings:
+    properties = {
+        "security.protocol": "SASL_SSL",
+        "sasl.mechanism": "PLAIN",
+        "sasl.jaas.config": "org.apache.kafka.common.security.plain.PlainLoginModule required "
+        'username="synthetic" password="synthetic-password";',
+    }
+    return JobSettings(
+        kafka=ClientConfig.build("broker:9093", None, properties),
+        topics=Topics("audio", "finals", "letters"),
+        service=ServiceSettings("us-east-1"),
+    )
+
+
+def test_settings_survive_pickling_unchanged() -> None:
+    job = settings()
+    assert pickle.loads(pickle.dumps(job)) == job  # noqa: S301 - our own bytes
+
+
+def test_settings_do_not_show_passwords() -> None:
+    assert "synthetic-password" not in repr(settings())
+
+
+def test_every_job_has_an_id_of_its_own() -> None:
+    assert settings().job_id != settings().job_id
+
+
+def test_a_stream_is_closed_before_the_service_would_end_it_for_idleness() -> None:
+    limits = SessionLimits()
+    assert limits.idle_close_seconds + limits.poll_flowing_seconds < 15.0
+    assert limits.idle_close_seconds < limits.session_timeout_seconds
