@@ -13,8 +13,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points, version
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 from typer.main import get_command
 
 from connectors.kafka.errors import KafkaConnectorError
@@ -58,15 +60,18 @@ def _load(entry_point: EntryPoint) -> typer.Typer:
     return plugin
 
 
+class _AnyArguments(TyperGroup):
+    """A command that takes whatever it is called with, its subcommands' names and options too."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, args[:0])
+
+
 def _missing_extra(command: str, module: str) -> typer.Typer:
     """A command that tells how to get the real one."""
     stand_in = typer.Typer()
 
-    @stand_in.callback(
-        invoke_without_command=True,
-        help="(needs the extra 'local')",
-        context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
-    )
+    @stand_in.callback(cls=_AnyArguments, invoke_without_command=True, help="(needs the extra 'local')")
     def tell() -> None:
         raise SettingsError(f"medstream {command}", f"needs the package {module!r}: install medstream[local]")
 
