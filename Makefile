@@ -6,6 +6,8 @@ BIN := .venv/bin
 
 export UV_PROJECT_ENVIRONMENT := .venv
 export UV_SYSTEM_CERTS := 1
+# Many short-lived processes import Beam: compile once instead of at each start.
+export UV_COMPILE_BYTECODE := 1
 export UV_NO_PROGRESS ?= 0
 
 .DEFAULT_GOAL := help

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, cast
 
@@ -38,26 +38,6 @@ from tests.pipeline.builders import (
 )
 
 KEY = ("job", "session-1")
-
-
-@pytest.fixture
-def process() -> Iterator[Runtime]:
-    """A runtime of its own, stopped at the end."""
-    own = Runtime()
-    yield own
-    stop(own)
-
-
-def stop(process: Runtime) -> None:
-    """Give up whatever streams there are, then end the loop."""
-    process.remove(KEY)
-
-    async def settle() -> None:
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        await asyncio.wait_for(asyncio.gather(*others, return_exceptions=True), 10)
-
-    asyncio.run_coroutine_threadsafe(settle(), process.loop).result(15)
-    process.loop.call_soon_threadsafe(process.loop.stop)
 
 
 class Scene:
@@ -164,7 +144,7 @@ def test_a_session_that_nobody_touches_is_swept_away_with_its_stream(monkeypatch
         assert time.monotonic() < deadline
         time.sleep(0.01)
     assert own.get(KEY) is None
-    stop(own)
+    own.loop.call_soon_threadsafe(own.loop.stop)
 
 
 def test_a_touched_session_is_no_orphan(process: Runtime) -> None:
