@@ -1,7 +1,8 @@
 """Errors of the pipeline: one root, values as attributes, no patient data in any message.
 
 `PipelineError` is the root. `ChunkRejected` is what sends one record to the dead-letter topic;
-`SettingsError` is a mistake of the person who started the job; `IllegalEvent` is a defect of the caller of a
+`SettingsError` is a mistake of the person who started the job, `JobFailed` the end
+of a job that ran; `IllegalEvent` is a defect of the caller of a
 state machine.
 """
 
@@ -20,6 +21,12 @@ class SettingsError(PipelineError):
     def __init__(self, setting: str, message: str) -> None:
         super().__init__(f"{setting}: {message}")
         self.setting = setting
+
+
+class JobFailed(PipelineError):
+    """The runner reports that the job has ended in failure."""
+
+    retryable = True
 
 
 class ChunkRejected(PipelineError):

@@ -16,7 +16,7 @@ from connectors.kafka.client import ClientConfig
 from connectors.transcribe.credentials import resolve_region
 from pipeline.cli import logs
 from pipeline.elements import SessionSettings
-from pipeline.errors import SettingsError
+from pipeline.errors import JobFailed, SettingsError
 from pipeline.limits import SessionLimits
 from pipeline.service import ServiceSettings
 from pipeline.settings import JobSettings, Topics
@@ -29,6 +29,7 @@ def _option(text: str, environment: str | None = None, **limits: Any) -> Any:
     return typer.Option(help=text, envvar=f"MEDSTREAM_{environment}" if environment else None, **limits)
 
 
+_MAX_REASON_CHARS = 300
 _LOCAL_CANCEL_HINT = "on the embedded Flink of this machine: medstream local cancel"
 _LOCAL_RUNNER_HINT = "on this machine: medstream local up"
 
@@ -166,6 +167,11 @@ def _run(settings: JobSettings, options: Any) -> None:
         typer.echo(f"medstream: asked the runner to cancel the job ({_LOCAL_CANCEL_HINT})", err=True)
         result.cancel()
         raise
+    except RuntimeError as error:  # how Beam's runners tell that the job has failed
+        reason = " ".join(str(error).split())[:_MAX_REASON_CHARS]
+        raise JobFailed(
+            f"the job ended in failure: {reason}; see the runner's and the workers' logs"
+        ) from None
 
 
 def _configure_logs(log_level: str) -> None:
