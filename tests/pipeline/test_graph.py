@@ -1,0 +1,42 @@
+"""The data path as Beam has it: which steps there are, and what is left out without a topic."""
+
+from __future__ import annotations
+
+import apache_beam as beam
+import pytest
+
+from connectors.kafka.client import ClientConfig
+from pipeline import graph
+from pipeline.service import ServiceSettings
+from pipeline.settings import JobSettings, Topics
+
+
+def steps(topics: Topics) -> set[str]:
+    """Full labels of every transform in the job's graph."""
+    pipeline = beam.Pipeline()
+    graph.build(
+        pipeline, JobSettings(ClientConfig.build("127.0.0.1:1"), topics, ServiceSettings("us-east-1"))
+    )
+    labels = set()
+
+    class Visitor(beam.pipeline.PipelineVisitor):  # type: ignore[misc]
+        def enter_composite_transform(self, node: beam.pipeline.AppliedPTransform) -> None:
+            labels.add(node.full_label)
+
+    pipeline.visit(Visitor())
+    return labels
+
+
+def test_the_path_is_read_transcribe_publish_with_dead_letters_beside_it() -> None:
+    found = steps(Topics("audio", "finals", "letters"))
+    top = {label for label in found if label and "/" not in label}
+    assert top >= {"ReadAudioChunks", "TranscribeSessions", "PublishTranscripts", "PublishDeadLetters"}
+
+
+@pytest.mark.parametrize("partials", [None, "partials"])
+@pytest.mark.parametrize("sessions", [None, "sessions"])
+def test_an_output_without_a_topic_is_left_out(partials: str | None, sessions: str | None) -> None:
+    found = steps(Topics("audio", "finals", "letters", partials=partials, sessions=sessions))
+    assert "PublishTranscripts/Publish_finals" in found
+    assert ("PublishTranscripts/Publish_partials" in found) == (partials is not None)
+    assert ("PublishTranscripts/Publish_sessions" in found) == (sessions is not None)

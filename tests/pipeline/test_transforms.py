@@ -1,0 +1,249 @@
+"""The Beam shells without a runner: keys, stages, and a step with state and timer in the test's hands."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from apache_beam.pvalue import TaggedOutput
+
+import schemas
+from connectors.kafka.client import ClientConfig
+from connectors.kafka.records import KafkaRecord
+from pipeline import elements, transforms
+from pipeline.live_streams import Runtime
+from pipeline.service import ServiceSettings
+from pipeline.settings import JobSettings, Topics
+from pipeline.transforms import DEAD_LETTERS, FINALS, PARTIALS, SESSIONS, KeyBySession, TranscribeFn, stage_of
+from schemas.serde import SingleObjectSerde
+from tests.fakes.audio_log import HeldLog
+from tests.fakes.transcribe_stream import ScriptedService, ScriptedStream
+from tests.pipeline.builders import audio_record, kafka_record, result, word
+
+ERROR_CLASSES = [
+    value
+    for name, value in vars(elements).items()
+    if name.isupper() and value == name and name != elements.LOST_OFFSETS
+]
+
+
+class Cell:
+    """A `ReadModifyWriteState`; `writes` counts what Beam would have to persist."""
+
+    def __init__(self) -> None:
+        self.value: bytes | None = None
+        self.writes = 0
+        self.reads = 0
+
+    def read(self) -> bytes | None:
+        self.reads += 1
+        return self.value
+
+    def write(self, value: bytes) -> None:
+        self.writes += 1
+        self.value = value
+
+    def clear(self) -> None:
+        self.value = None
+
+
+class Timer:
+    """A processing-time timer; `set_at` are the moments it was set for."""
+
+    def __init__(self) -> None:
+        self.set_at: list[float] = []
+
+    def set(self, moment: Any) -> None:
+        self.set_at.append(float(moment))
+
+
+class Worker:
+    """A `TranscribeFn` as a worker holds it, for one session."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *streams: ScriptedStream) -> None:
+        self.log = HeldLog()
+        self.service = ScriptedService(streams)
+        monkeypatch.setattr(transforms, "audio_log", lambda _config: self.log)
+        monkeypatch.setattr(ServiceSettings, "open_stream", self._open)
+        topics = Topics("audio", "finals", "letters", partials="partials")
+        kafka = ClientConfig.build("127.0.0.1:1")
+        self.settings = JobSettings(kafka, topics, ServiceSettings("us-east-1"), catch_up_rate=0.0)
+        self.state, self.timer = Cell(), Timer()
+        self.fn = self.restarted()
+
+    async def _open(self, *request: Any) -> ScriptedStream:
+        return await self.service.open_stream(*request[-3:])
+
+    def restarted(self) -> TranscribeFn:
+        fn = TranscribeFn(self.settings)
+        fn.setup()
+        fn.start_bundle()
+        return fn
+
+    def process(self, *records: KafkaRecord) -> list[TaggedOutput]:
+        batch = ("session-1", [record.as_tuple() for record in records])
+        return list(self.fn.process(batch, self.state, self.timer))
+
+    def poll_until(self, condition: Callable[[list[TaggedOutput]], object]) -> list[TaggedOutput]:
+        found: list[TaggedOutput] = []
+        deadline = time.monotonic() + 20
+        while not condition(found):
+            assert time.monotonic() < deadline, "nothing happened"
+            found += self.fn.on_poll("session-1", self.state, self.timer)
+            time.sleep(0.005)
+        return found
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.settings.job_id, "session-1"
+
+
+@pytest.fixture
+def stream() -> ScriptedStream:
+    return ScriptedStream()
+
+
+@pytest.fixture
+def worker(monkeypatch: pytest.MonkeyPatch, stream: ScriptedStream, process: Runtime) -> Worker:
+    monkeypatch.setattr(transforms, "runtime", lambda: process)
+    return Worker(monkeypatch, stream, ScriptedStream(), ScriptedStream())
+
+
+def decoded(schema: str, output: TaggedOutput) -> dict[str, Any]:
+    return SingleObjectSerde(schema).decode(output.value[1])
+
+
+# Keys
+
+
+def test_records_are_keyed_by_their_session() -> None:
+    fn = KeyBySession()
+    fn.setup()
+    records = [audio_record(0).as_tuple(), audio_record(1).as_tuple()]
+    assert list(fn.process((b"session-1", records))) == [("session-1", records)]
+
+
+@pytest.mark.parametrize("key", [None, b"", b"\xff"])
+def test_records_without_a_usable_key_are_dead_letters_one_by_one(key: bytes | None) -> None:
+    fn = KeyBySession()
+    fn.setup()
+    records = [kafka_record(n, value=b"v%d" % n, key=key).as_tuple() for n in range(2)]
+    found = list(fn.process((key, records)))
+    assert [output.tag for output in found] == [DEAD_LETTERS] * 2
+    letters = [decoded("dead_letter", output) for output in found]
+    assert [(letter["offset"], letter["key"], letter["value"]) for letter in letters] == [
+        (0, key, b"v0"),
+        (1, key, b"v1"),
+    ]
+    assert {letter["error_class"] for letter in letters} == {elements.MISSING_KEY}
+
+
+def test_every_error_class_has_a_stage_of_the_schema() -> None:
+    stages = next(f for f in schemas.load("dead_letter")["fields"] if f["name"] == "stage")["type"]["symbols"]
+    assert len(ERROR_CLASSES) >= 10
+    assert {stage_of(error_class) for error_class in ERROR_CLASSES} <= set(stages) - {"UNKNOWN"}
+
+
+# One session, step by step
+
+
+def test_a_session_s_first_chunk_writes_its_cursor_and_sets_its_timer(worker: Worker) -> None:
+    before = time.time()
+    assert worker.process(audio_record(0)) == []
+    assert worker.state.writes == 1
+    assert SingleObjectSerde("session_cursor").decode(worker.state.value or b"")["version"] == 1
+    (due,) = worker.timer.set_at
+    assert before < due < before + 5.0
+
+
+def test_further_chunks_neither_write_nor_read_state(worker: Worker) -> None:
+    worker.process(audio_record(0))
+    reads = worker.state.reads
+    for number in range(1, 20):
+        worker.process(audio_record(number))
+    assert (worker.state.writes, worker.state.reads) == (1, reads)
+
+
+def test_a_final_is_published_and_its_cursor_written_in_the_same_step(
+    worker: Worker, stream: ScriptedStream
+) -> None:
+    worker.process(audio_record(0), audio_record(1))
+    partial = result("r1", word("hello", 0.0, 0.1), partial=True)
+    final = result("r1", word("hello", 0.0, 0.15))
+    worker.fn._runtime.loop.call_soon_threadsafe(stream.answer, (partial,), (final,))
+    found = worker.poll_until(lambda outputs: any(output.tag == FINALS for output in outputs))
+    assert [output.tag for output in found] == [PARTIALS, FINALS]
+    assert decoded("final_transcript", found[1])["segment_index"] == 0
+    assert worker.state.writes == 2
+
+
+def test_bad_records_before_the_first_chunk_open_no_session(worker: Worker) -> None:
+    junk = kafka_record(0, value=b"junk")
+    (letter,) = worker.process(junk)
+    assert letter.tag == DEAD_LETTERS
+    assert decoded("dead_letter", letter)["value"] == b"junk"
+    assert worker.state.value is None
+    (letter,) = worker.process(kafka_record(1, value=b"junk"), audio_record(2))
+    assert decoded("dead_letter", letter)["offset"] == 1
+    assert worker.state.writes == 1
+
+
+def test_an_ended_session_is_published_and_in_time_forgotten(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (ended,) = worker.process(audio_record(0, payload=b"", end_of_session=True))
+    assert ended.tag == SESSIONS
+    assert decoded("session_ended", ended)["reason"] == "END_OF_SESSION"
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + 10_000)
+    assert list(worker.fn.on_poll("session-1", worker.state, worker.timer)) == []
+    assert worker.state.value is None
+    assert worker.fn._runtime.get(worker.key) is None
+
+
+# Recovery
+
+
+def test_a_session_that_this_process_does_not_have_is_restored_from_its_cursor(worker: Worker) -> None:
+    worker.process(audio_record(0))
+    worker.fn._runtime.remove(worker.key)
+    worker.process(audio_record(1))
+    (read,) = worker.log.reads
+    assert read.start_offset == 0
+    assert worker.fn._runtime.get(worker.key) is not None
+
+
+def test_a_live_session_ahead_of_its_restored_state_is_dropped(
+    worker: Worker, stream: ScriptedStream
+) -> None:
+    worker.process(audio_record(0), audio_record(1))
+    checkpoint = worker.state.value
+    worker.fn._runtime.loop.call_soon_threadsafe(stream.answer, (result("r1", word("a", 0.0, 0.15)),))
+    worker.poll_until(lambda outputs: outputs)
+    ahead = worker.fn._runtime.get(worker.key)
+    worker.state.value = checkpoint
+    worker.fn.start_bundle()
+    worker.process(audio_record(0))
+    assert worker.fn._runtime.get(worker.key) is not ahead
+    assert worker.log.reads[0].start_offset == 0
+
+
+def test_a_live_session_that_agrees_with_its_state_stays(worker: Worker) -> None:
+    worker.process(audio_record(0))
+    live = worker.fn._runtime.get(worker.key)
+    worker.fn = worker.restarted()
+    worker.process(audio_record(1))
+    assert worker.fn._runtime.get(worker.key) is live
+    assert worker.log.reads == []
+
+
+def test_a_live_session_whose_opening_was_never_committed_begins_anew(worker: Worker) -> None:
+    worker.process(audio_record(0))
+    live = worker.fn._runtime.get(worker.key)
+    worker.state.clear()
+    worker.fn.start_bundle()
+    worker.process(audio_record(0))
+    assert worker.fn._runtime.get(worker.key) is not live
+    assert worker.state.writes == 2
