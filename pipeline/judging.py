@@ -22,11 +22,14 @@ class FormatJudge:
         self._previous: AudioChunk | None = None
 
     def check(self, chunk: AudioChunk) -> ChunkRejected | None:
-        """Why `chunk` must not be transcribed with this session, or None; only accepted chunks are
-        remembered.
+        """Why `chunk` must not be transcribed with this session, or None.
+
+        A chunk that overlaps is compared with all the same, or of a session that lies throughout every
+        second chunk would pass.
         """
-        rejection = self._check_format(chunk) or self._check_overlap(chunk)
+        rejection = self._check_format(chunk)
         if rejection is None:
+            rejection = self._check_overlap(chunk)
             self._previous = chunk
         return rejection
 

@@ -48,7 +48,21 @@ def test_a_declared_rate_that_makes_chunks_overlap_cannot_be_true() -> None:
     assert "100 ms" in rejection.reason
 
 
-def test_only_accepted_chunks_are_compared_with() -> None:
+def test_a_session_that_lies_throughout_loses_every_chunk_but_its_first() -> None:
+    judge = FormatJudge(FORMAT)
+    verdicts = [judge.check(chunk(n, samples=1600, media_offset_ms=100 * n)) for n in range(6)]
+    assert [verdict is None for verdict in verdicts] == [True] + [False] * 5
+
+
+def test_one_chunk_that_lies_costs_one_chunk() -> None:
+    judge = FormatJudge(FORMAT)
+    verdicts = [
+        judge.check(chunk(n, samples=1600 if n == 2 else 800, media_offset_ms=100 * n)) for n in range(6)
+    ]
+    assert [verdict is None for verdict in verdicts] == [True, True, True, False, True, True]
+
+
+def test_chunks_of_another_format_are_not_compared_with() -> None:
     judge = FormatJudge(FORMAT)
     assert judge.check(chunk(0, media_offset_ms=0)) is None
     assert judge.check(chunk(1, media_offset_ms=100, format=STEREO)) is not None

@@ -365,3 +365,22 @@ def test_a_chunk_after_the_end_met_in_the_log_is_reported_once() -> None:
     session, commands = restored_read(*entries(range(10, 30)), last, late)
     commands += session.receive_batch([last, late], 50.2)
     assert [c.offset for c in commands if isinstance(c, Reject)] == [31]
+
+
+# Known limits
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="silence makes no finals, so nothing covers it while audio flows: spans and the re-read grow "
+    "until somebody speaks or the stream is closed",
+)
+def test_long_silence_is_not_kept_to_be_read_again() -> None:
+    session = opened(1)
+    for number in range(1, 6000):  # ten minutes
+        session.receive_batch([entry(number)], number / 10)
+        session.stream_progress(1, (number + 1) * CHUNK_SAMPLES, number / 10)
+    session.stream_failed(1, RESET, 600.0)
+    read = only(session.handle_timer(610.0), ReadLog)
+    assert isinstance(read, ReadLog)
+    assert read.start_offset > 5000
