@@ -1,15 +1,16 @@
 """The pipeline as a child process: `medstream run` with the options a user would give.
 
-It counts as ready when a short silent session has gone the whole way: in at the audio topic, through Flink,
-the worker and a Transcribe stream, out as a SessionEnded record. What runs later is then warm, and its
-latency is that of a running pipeline, not of one that starts.
+It counts as ready when short silent sessions, one in each partition, have gone the whole way: in at the
+audio topic, through Flink, the worker and a Transcribe stream, out as SessionEnded records. What runs later
+is then warm, and its latency is that of a running pipeline, not of one that starts. One in each partition,
+because at its start the source waits a while on every partition that has nothing to read.
 """
 
 from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ WARM_UP_RATE_HERTZ = 16_000
 
 
 class PipelineProcess(LocalServer):
-    """`medstream run` in `directory`; ready when the warm-up session `warm_up_id` has ended."""
+    """`medstream run` in `directory`; ready when the sessions `warm_up_ids` have ended."""
 
     name = "pipeline"
     ready_timeout_seconds = 180.0
@@ -35,13 +36,13 @@ class PipelineProcess(LocalServer):
         arguments: Sequence[str],
         environment: Mapping[str, str],
         *,
-        warm_up_id: str,
+        warm_up_ids: Iterable[str],
         detached: bool = False,
     ) -> None:
         super().__init__(directory, detached=detached)
         self._arguments = list(arguments)
         self._environment = dict(environment)
-        self._warm_up_id = warm_up_id
+        self._awaited = set(warm_up_ids)
         self._warm = threading.Event()
 
     @property
@@ -49,10 +50,12 @@ class PipelineProcess(LocalServer):
         return self.directory / "pipeline.log"
 
     def observe(self, event: Event) -> None:
-        """Give it what the watcher sees, from any thread; it looks for the end of its warm-up session."""
+        """Give it what the watcher sees, from any thread; it looks for the ends of its warm-up sessions."""
         match event:
-            case RecordSeen(schema_name="session_ended") if event.record["session_id"] == self._warm_up_id:
-                self._warm.set()
+            case RecordSeen(schema_name="session_ended"):
+                self._awaited.discard(event.record["session_id"])
+                if not self._awaited:
+                    self._warm.set()
 
     def _launch(self) -> ChildProcess:
         return ChildProcess(

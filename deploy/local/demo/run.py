@@ -71,12 +71,16 @@ class Run:
         finally:
             watcher.stop()
 
-    def send_warm_up(self, session_id: str) -> None:
-        """Puts the warm-up session into the audio topic, where the pipeline finds it when it starts."""
+    def send_warm_up(self) -> None:
+        """Puts the warm-up sessions into the audio topic, where the pipeline finds them when it starts."""
         producer = open_producer(self._servers.bootstrap_servers)
         try:
-            value = self._encode(warm_up_record(session_id, round(time.time() * 1_000_000)))
-            producer.send(self._servers.topics.audio, value=value, key=session_id.encode()).get(timeout=10)
+            for partition, session_id in enumerate(self._servers.topics.warm_up_ids):
+                value = self._encode(warm_up_record(session_id, round(time.time() * 1_000_000)))
+                audio = self._servers.topics.audio
+                producer.send(audio, value=value, key=session_id.encode(), partition=partition).get(
+                    timeout=10
+                )
         finally:
             producer.close(timeout=2)
 

@@ -8,6 +8,7 @@ stays in Flink, which only stops when the job server does.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import psutil
@@ -15,7 +16,7 @@ from rich.console import Console
 
 from deploy.local.demo.board import Event
 from deploy.local.demo.pipeline_process import PipelineProcess, run_arguments
-from deploy.local.demo.topics import DemoTopics
+from deploy.local.demo.topics import AUDIO_PARTITIONS, DemoTopics
 from deploy.local.errors import ServerFailed
 from deploy.local.processes import tail_of
 from deploy.local.recordings import DICTIONARY, LANGUAGE_MODEL
@@ -43,8 +44,8 @@ class DemoServers:
             endpoint_options=[
                 *("--lm", str(LANGUAGE_MODEL)),
                 *("--dict", str(DICTIONARY)),
-                *("--workers", str(sessions + 1)),  # and one for the warm-up session
-                *("--max-streams", str(sessions + 1)),
+                *("--workers", str(sessions + AUDIO_PARTITIONS)),  # a warm-up session may still be closing
+                *("--max-streams", str(sessions + AUDIO_PARTITIONS)),
             ],
             detached=keep,
             console=console,
@@ -61,8 +62,8 @@ class DemoServers:
         self.stack.start(report)
         self.stack.kafka.create_topics(self.topics.partitions)
 
-    def start_pipeline(self, warm_up_id: str) -> float:
-        """The pipeline, ready once the session `warm_up_id` has gone through it; returns the seconds it took.
+    def start_pipeline(self, warm_up_ids: Iterable[str]) -> float:
+        """The pipeline, ready once these sessions have gone through it; returns the seconds it took.
 
         Raises ServerFailed.
         """
@@ -75,8 +76,8 @@ class DemoServers:
             REGION,
             self.stack.flink.pipeline_options(worker_environment=credentials),
         )
-        folder = self.directory / f"pipeline-{warm_up_id}"
-        self._pipeline = PipelineProcess(folder, arguments, credentials, warm_up_id=warm_up_id)
+        folder = self.directory / f"pipeline-{self.topics.run_id}"
+        self._pipeline = PipelineProcess(folder, arguments, credentials, warm_up_ids=warm_up_ids)
         self._pipeline.start()
         return time.monotonic() - begun
 

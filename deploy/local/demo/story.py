@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 import shlex
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from deploy.local.demo.servers import DemoServers
 from deploy.local.demo.table import latency_line
 from deploy.local.demo.topics import DemoTopics
 from deploy.local.demo.wer import NO_ERRORS
-from deploy.local.recordings import load_recordings
+from deploy.local.recordings import count_recordings, load_recordings
 
 _LATE_SECONDS = 0.5
 """When a chunk leaves later than this, the machine is too busy for the latency figures to mean much."""
@@ -45,13 +46,14 @@ def tell(options: DemoOptions, screen: Screen) -> list[str]:
     stopped.
     """
     run_id = secrets.token_hex(2)
-    recordings = load_recordings()
-    sessions = plan_sessions(recordings, options.sessions or len(recordings), run_id)
-    topics = DemoTopics.of_run(run_id)
-    servers = DemoServers(options.directory, topics, len(sessions), keep=options.keep, console=screen.console)
+    count = options.sessions or count_recordings()
+    servers = DemoServers(
+        options.directory, DemoTopics.of_run(run_id), count, keep=options.keep, console=screen.console
+    )
     succeeded = False
     try:
-        result = _run(Run(servers, sessions, options.speed), servers, sessions, f"warm-up-{run_id}", screen)
+        sessions = _start_servers(servers, count, run_id, screen)
+        result = _run(Run(servers, sessions, options.speed), servers, sessions, screen)
         _say_result(result, options.speed, screen)
         succeeded = not result.problems
     finally:
@@ -62,15 +64,20 @@ def tell(options: DemoOptions, screen: Screen) -> list[str]:
     return list(result.problems)
 
 
-def _run(
-    run: Run, servers: DemoServers, sessions: Sequence[Session], warm_up_id: str, screen: Screen
-) -> Result:
+def _start_servers(servers: DemoServers, count: int, run_id: str, screen: Screen) -> list[Session]:
+    """Starts them; decodes the recordings meanwhile and returns the sessions to play."""
     screen.say("Starting Kafka, Flink and a local Transcribe endpoint (all on this machine) ...")
-    servers.start(lambda name, text: screen.say(f"  {name:9} {text}"))
-    screen.say("Submitting the pipeline to Flink and sending a short warm-up session through it ...")
+    with ThreadPoolExecutor(1, thread_name_prefix="demo-recordings") as pool:
+        recordings = pool.submit(load_recordings)
+        servers.start(lambda name, text: screen.say(f"  {name:9} {text}"))
+        return plan_sessions(recordings.result(), count, run_id)
+
+
+def _run(run: Run, servers: DemoServers, sessions: Sequence[Session], screen: Screen) -> Result:
+    screen.say("Submitting the pipeline to Flink and sending short warm-up sessions through it ...")
     with run.watching():
-        run.send_warm_up(warm_up_id)
-        seconds = servers.start_pipeline(warm_up_id)
+        run.send_warm_up()
+        seconds = servers.start_pipeline(servers.topics.warm_up_ids)
         screen.say(f"  {'pipeline':9} ready after {seconds:.1f} s")
         pace = "in real time" if run.speed == 1 else f"at {run.speed:g} times real time"
         duration = total_seconds(sessions, run.speed)

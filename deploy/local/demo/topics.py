@@ -14,6 +14,7 @@ AUDIO_PARTITIONS = 4
 class DemoTopics:
     """Topic names of a run."""
 
+    run_id: str
     audio: str
     finals: str
     partials: str
@@ -23,8 +24,17 @@ class DemoTopics:
     @classmethod
     def of_run(cls, run_id: str) -> DemoTopics:
         return cls(
-            *(f"demo-{run_id}-{kind}" for kind in ("audio", "finals", "partials", "sessions", "dead-letters"))
+            run_id,
+            *(
+                f"demo-{run_id}-{kind}"
+                for kind in ("audio", "finals", "partials", "sessions", "dead-letters")
+            ),
         )
+
+    @property
+    def warm_up_ids(self) -> list[str]:
+        """Ids of the warm-up sessions, by the audio topic's partition."""
+        return [f"warm-up-{self.run_id}-{partition}" for partition in range(AUDIO_PARTITIONS)]
 
     @property
     def partitions(self) -> dict[str, int]:

@@ -23,7 +23,7 @@ class ScriptedPipeline(PipelineProcess):
     ready_timeout_seconds = 10.0
 
     def __init__(self, directory: Path, program: str) -> None:
-        super().__init__(directory, [], {}, warm_up_id="warm-up-1")
+        super().__init__(directory, [], {}, warm_up_ids=["warm-up-1", "warm-up-2"])
         self._program = program
 
     def _launch(self) -> ChildProcess:
@@ -47,6 +47,7 @@ def test_options_name_every_topic_and_end_with_those_of_beam() -> None:
 def test_runs_do_not_share_topics_or_consumer_groups() -> None:
     other = DemoTopics.of_run("cd34")
     assert not set(TOPICS.partitions) & set(other.partitions)
+    assert not set(TOPICS.warm_up_ids) & set(other.warm_up_ids)
     assert set(TOPICS.output_schemas) == set(TOPICS.partitions) - {TOPICS.audio}
 
 
@@ -58,9 +59,10 @@ def test_the_warm_up_is_a_whole_session_in_one_record() -> None:
     assert len(record["payload"]) == record["sample_rate_hertz"]  # half a second, two bytes a sample
 
 
-def test_ready_when_the_warm_up_session_and_no_other_has_ended(tmp_path: Path) -> None:
+def test_ready_when_all_warm_up_sessions_have_ended(tmp_path: Path) -> None:
     pipeline = ScriptedPipeline(tmp_path, "import time; time.sleep(60)")
-    pipeline.observe(ended("another"))
+    for session_id in ("another", "warm-up-2", "warm-up-2"):
+        pipeline.observe(ended(session_id))
     assert not pipeline._is_ready()
     pipeline.observe(ended("warm-up-1"))
     with pipeline:
