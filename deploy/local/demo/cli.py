@@ -59,25 +59,32 @@ def demo(
 
 def _demo(speed: float, sessions: int | None, *, keep: bool, plain: bool) -> list[str]:
     """Runs the demo in a folder of its own, which stays when something went wrong; returns what did."""
+    from kafka.errors import KafkaError
     from rich.console import Console
 
     from deploy.local.demo.screen import Screen
     from deploy.local.demo.story import DemoOptions, tell
+    from deploy.local.recordings import RecordingError
     from deploy.local.stack import default_directory
 
     directory = default_directory() if keep else Path(tempfile.mkdtemp(prefix="medstream-demo-"))
-    failed = False
+    disposable = False
     try:
         directory.mkdir(parents=True, exist_ok=True)
         _log_to(directory / "demo.log")
         problems = tell(DemoOptions(speed, sessions, keep, directory), Screen(Console(), plain=plain))
-        failed = bool(problems)
-    except LocalStackError as error:
-        failed, problems = True, [str(error)]
+        disposable = not problems
+    except Interrupted:
+        disposable = True
+        raise
+    except (LocalStackError, RecordingError) as error:
+        problems = [str(error)]
+    except KafkaError as error:
+        problems = [f"Kafka failed the demo: {type(error).__name__}: {error}"]
     finally:
-        if not keep and not failed:
+        if disposable and not keep:
             shutil.rmtree(directory, ignore_errors=True)
-    return [*problems, f"Logs are in {directory}."] if failed else []
+    return [*problems, f"Logs are in {directory}."] if problems else []
 
 
 def _log_to(path: Path) -> None:
