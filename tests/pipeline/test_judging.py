@@ -38,28 +38,23 @@ def test_an_end_marker_without_audio_may_claim_any_format(other: AudioFormat) ->
     assert FormatJudge(FORMAT).check(chunk(3, format=other, payload=b"", end_of_session=True)) is None
 
 
-def test_a_declared_rate_that_makes_chunks_overlap_cannot_be_true() -> None:
-    judge = FormatJudge(FORMAT)
-    assert judge.check(chunk(0, samples=1600, media_offset_ms=0)) is None  # 200 ms at 8 kHz
-    rejection = judge.check(chunk(1, samples=1600, media_offset_ms=100))
+def test_a_declared_rate_that_stretches_the_audio_cannot_be_true() -> None:
+    judge = FormatJudge(FORMAT)  # recorded at 16 kHz, declared as 8 kHz: 100 ms would last 200
+    verdicts = [judge.check(chunk(n, samples=1600, media_offset_ms=100 * n)) for n in range(20)]
+    assert [verdict is None for verdict in verdicts] == [True] * 4 + [False] * 16
+    rejection = verdicts[4]
     assert rejection is not None
     assert rejection.error_class == SAMPLE_RATE_MISMATCH
-    assert "200 ms" in rejection.reason
-    assert "100 ms" in rejection.reason
+    assert "800 ms" in rejection.reason
+    assert "400 ms" in rejection.reason
 
 
-def test_a_session_that_lies_throughout_loses_every_chunk_but_its_first() -> None:
-    judge = FormatJudge(FORMAT)
-    verdicts = [judge.check(chunk(n, samples=1600, media_offset_ms=100 * n)) for n in range(6)]
-    assert [verdict is None for verdict in verdicts] == [True] + [False] * 5
-
-
-def test_one_chunk_that_lies_costs_one_chunk() -> None:
+def test_one_chunk_that_is_too_long_is_forgiven() -> None:
     judge = FormatJudge(FORMAT)
     verdicts = [
         judge.check(chunk(n, samples=1600 if n == 2 else 800, media_offset_ms=100 * n)) for n in range(6)
     ]
-    assert [verdict is None for verdict in verdicts] == [True, True, True, False, True, True]
+    assert verdicts == [None] * 6
 
 
 def test_chunks_of_another_format_are_not_compared_with() -> None:
@@ -83,20 +78,25 @@ def test_without_media_offsets_there_is_nothing_to_compare() -> None:
 
 @given(
     samples=st.integers(80, 8000),
-    jitter_ms=st.integers(-19, 20),
+    jitters_ms=st.lists(st.integers(-120, 120), min_size=1, max_size=60),
     first_ms=st.integers(0, 10**9),
 )
-def test_rounded_and_jittered_offsets_of_honest_chunks_pass(
-    samples: int, jitter_ms: int, first_ms: int
+def test_jittered_offsets_of_honest_chunks_pass(samples: int, jitters_ms: list[int], first_ms: int) -> None:
+    judge = FormatJudge(FORMAT)
+    for number, jitter_ms in enumerate(jitters_ms):
+        offset_ms = first_ms + number * samples * 1000 // 8000 + jitter_ms
+        assert judge.check(chunk(number, samples=samples, media_offset_ms=offset_ms)) is None
+
+
+@given(st.integers(800, 16_000), st.floats(1.5, 6.0))
+def test_audio_of_a_higher_rate_than_declared_is_found_within_two_seconds(
+    samples: int, factor: float
 ) -> None:
     judge = FormatJudge(FORMAT)
-    begins_ms = first_ms + samples * 1000 // 8000 + max(jitter_ms, -(samples // 8) // 2)
-    assert judge.check(chunk(0, samples=samples, media_offset_ms=first_ms)) is None
-    assert judge.check(chunk(1, samples=samples, media_offset_ms=begins_ms)) is None
-
-
-@given(st.integers(1600, 48_000))
-def test_audio_of_twice_the_declared_rate_is_found_from_200_ms_on(samples: int) -> None:
-    judge = FormatJudge(FORMAT)  # recorded at 16 kHz, declared as 8 kHz
-    assert judge.check(chunk(0, samples=samples, media_offset_ms=0)) is None
-    assert judge.check(chunk(1, samples=samples, media_offset_ms=samples * 1000 // 16_000)) is not None
+    elapsed_ms = 0.0
+    number = 0
+    while elapsed_ms <= 2000:
+        verdict = judge.check(chunk(number, samples=samples, media_offset_ms=int(elapsed_ms)))
+        elapsed_ms += samples / 8 / factor
+        number += 1
+    assert judge.check(chunk(number, samples=samples, media_offset_ms=int(elapsed_ms))) is not None or verdict

@@ -342,8 +342,8 @@ def test_a_chunk_of_another_rate_met_in_the_log_is_reported_once(seen: tuple[int
 
 @pytest.mark.parametrize("seen", [(), (31,), (30, 31)])
 def test_a_chunk_of_a_lying_rate_met_in_the_log_is_reported_once(seen: tuple[int, ...]) -> None:
-    first = entry(30, samples=2 * CHUNK_SAMPLES, media_offset_ms=3000)
-    lying = entry(31, samples=2 * CHUNK_SAMPLES, media_offset_ms=3100)
+    first = entry(30, samples=6 * CHUNK_SAMPLES, media_offset_ms=3000)
+    lying = entry(31, samples=6 * CHUNK_SAMPLES, media_offset_ms=3100)
     session, commands = restored_read(*entries(range(10, 30)), first, lying, seen=seen)
     commands += session.receive_batch([first, lying], 50.2)
     assert [c.offset for c in commands if isinstance(c, Reject)] == [31]
