@@ -35,9 +35,9 @@ class FormatJudge:
         return self._check_duration(chunk)
 
     def _extend_run(self, chunk: AudioChunk) -> None:
-        follows = self._last is not None and chunk.sequence == self._last.sequence + 1
-        if self._last is not None and follows and chunk.media_offset_ms is not None:
-            self._samples += self._last.samples
+        last = self._last
+        if last is not None and chunk.sequence == last.sequence + 1 and last.media_offset_ms is not None:
+            self._samples += last.samples
         else:
             self._first, self._samples = chunk, 0
         self._last = chunk
