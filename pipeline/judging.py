@@ -10,7 +10,7 @@ from pipeline.errors import ChunkRejected
 # Producers stamp media_offset_ms with jitter, and good audio must never be refused for that. A rate that is
 # off by a half or more (8,000 declared for 16,000) shows within a second or two all the same.
 _TOLERANCE_MS = 250.0
-_TOLERANCE_FACTOR = 1.25
+_TOLERANCE_SHARE = 0.25
 
 
 class FormatJudge:
@@ -66,7 +66,7 @@ class FormatJudge:
         rate = self._format.sample_rate_hertz
         lasts_ms = 1000 * self._samples / rate
         elapsed_ms = chunk.media_offset_ms - first.media_offset_ms
-        if lasts_ms <= elapsed_ms * _TOLERANCE_FACTOR + _TOLERANCE_MS:
+        if lasts_ms - elapsed_ms <= _TOLERANCE_MS + _TOLERANCE_SHARE * max(0, elapsed_ms):
             return None
         return ChunkRejected(
             SAMPLE_RATE_MISMATCH,
