@@ -34,6 +34,8 @@ from connectors.kafka.records import KafkaRecord
 
 _POLL_SECONDS = 0.2
 """The longest single poll; a thread that must change the assignment waits for its end."""
+_FIRST_READ_SECONDS = 0.1
+"""The first read of an empty partition must not hold up partitions that were not read yet."""
 _COLLECT_SECONDS = 0.025
 """How often a partition that has data, and waits for its interval, looks for more."""
 _BUFFERED_RECORDS = 5_000
@@ -104,7 +106,8 @@ class SharedConsumer:
         place = TopicPartition(topic, partition)
         with self._turn:
             feed = self._feed_at(place, offset)
-            deadline = self._clock() + idle_seconds
+            is_first = feed.returned_at == float("-inf")
+            deadline = self._clock() + (min(_FIRST_READ_SECONDS, idle_seconds) if is_first else idle_seconds)
             earliest = feed.returned_at + min_interval_seconds
             self._wait(feed, deadline, earliest, max_records)
             if feed.error is not None:

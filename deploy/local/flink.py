@@ -237,7 +237,6 @@ def pipeline_options(
         "--finish_bundle_before_checkpointing",
         "--max_cache_memory_usage_mb=100",
         "--max_bundle_time_mills=100",
-        "--experiments=data_buffer_time_limit_ms=20",
         # Otherwise Beam runs `pip freeze`, which costs time and warns where there is no pip.
         "--experiments=disable_logging_submission_environment",
     ]

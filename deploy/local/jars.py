@@ -104,6 +104,8 @@ def ensure_jars(
 
 
 def _missing(jars: Sequence[LockedJar], cache: Path) -> list[LockedJar]:
+    """Those that are not whole in `cache`, each once: two locks may name the same jar."""
+    jars = list({jar.path: jar for jar in jars}.values())
     with ThreadPoolExecutor(_THREADS) as pool:
         whole = pool.map(lambda jar: _is_whole(cache / jar.path, jar), jars)
         return [jar for jar, ok in zip(jars, whole, strict=True) if not ok]

@@ -104,5 +104,4 @@ def guarded(command: Callable[[], object]) -> None:
 
 def main() -> None:
     """Entry point of the `medstream` command."""
-    command = get_command(_with_plugins(sys.argv[1:]))
-    guarded(lambda: command(prog_name="medstream"))
+    guarded(lambda: get_command(_with_plugins(sys.argv[1:]))(prog_name="medstream"))

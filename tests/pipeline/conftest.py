@@ -1,23 +1,13 @@
-"""Property tests here measure correctness, not speed: on a busy machine a deadline would fail by chance.
-
-`HYPOTHESIS_MAX_EXAMPLES=2000 pytest tests/pipeline` searches longer.
-"""
+"""A runtime of its own for each test that asks for one."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import settings
 
 from pipeline.live_streams import Runtime
-
-settings.register_profile(
-    "pipeline", deadline=None, max_examples=int(os.environ.get("HYPOTHESIS_MAX_EXAMPLES", "50"))
-)
-settings.load_profile("pipeline")
 
 
 @pytest.fixture

@@ -126,6 +126,15 @@ def test_an_idle_partition_returns_as_soon_as_another_one_has_data() -> None:
     assert read(shared, 1, 0, idle_seconds=5) == ([0], 1)
 
 
+def test_the_first_read_of_an_empty_partition_does_not_hold_up_the_others() -> None:
+    shared = SharedConsumer(lambda: ScriptedConsumer({0: []}))
+    began = time.monotonic()
+    assert read(shared, 0, 0, idle_seconds=5) == ([], 0)
+    assert time.monotonic() - began < 1
+    assert read(shared, 0, 0, idle_seconds=0.3) == ([], 0)
+    assert time.monotonic() - began >= 0.3
+
+
 def test_a_busy_partition_returns_at_most_once_per_interval_and_collects_meanwhile() -> None:
     consumer = ScriptedConsumer({0: [0]})
     shared = SharedConsumer(lambda: consumer)

@@ -108,6 +108,16 @@ def test_all_jars_arrive_in_the_order_of_the_lock_and_only_once(
     assert not list(cache.rglob("*.part"))
 
 
+def test_a_jar_that_two_locks_name_is_fetched_once(lock: Path, cache: Path, repository: Repository) -> None:
+    other = lock.with_name("other.lock")
+    other.write_text(lock.read_text())
+    jars = ensure_jars(
+        lock, other, cache_dir=cache, repository_url=repository.url, console=Console(file=io.StringIO())
+    )
+    assert jars == [cache / path for path in [*JARS, *JARS]]
+    assert len(repository.requests) == len(JARS)
+
+
 def test_a_corrupt_download_is_refused_by_name_and_fetched_afresh_the_next_time(
     lock: Path, cache: Path, repository: Repository
 ) -> None:
