@@ -74,6 +74,7 @@ class OffsetCommitter:
         self._group_id = group_id
         self._lock = threading.Lock()
         self._newest: dict[TopicPartition, int] = {}
+        self._done: dict[TopicPartition, int] = {}
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"commit-{group_id}", daemon=True)
@@ -81,8 +82,11 @@ class OffsetCommitter:
 
     def note(self, topic: str, partition: int, offset: int) -> None:
         """Everything of the partition before `offset` is done."""
+        place = TopicPartition(topic, partition)
         with self._lock:
-            self._newest[TopicPartition(topic, partition)] = offset
+            if self._newest.get(place, self._done.get(place)) == offset:
+                return
+            self._newest[place] = offset
         self._wake.set()
 
     def close(self) -> None:
@@ -110,8 +114,12 @@ class OffsetCommitter:
                 consumer = self._config.consumer(group_id=self._group_id)
             entries = {place: OffsetAndMetadata(offset, "", -1) for place, offset in offsets.items()}
             consumer.commit(entries, timeout_ms=_COMMIT_TIMEOUT_MS)
+            with self._lock:
+                self._done.update(offsets)
         except Exception as error:  # a hint only: the position is in the runner's checkpoint
             _LOG.warning("Could not commit offsets of group %s: %s", self._group_id, type(error).__name__)
+            with self._lock:
+                self._newest = {**offsets, **self._newest}  # tried again with the next ones
         return consumer
 
 

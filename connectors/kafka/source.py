@@ -174,9 +174,10 @@ class _ReadPartition(beam.DoFn):
         if batch.next_offset > restriction.start and tracker.try_claim(batch.next_offset - 1):
             yield from _grouped(batch.records)
             self._records.inc(len(batch.records))
-            if self._options.group_id is not None:
-                config, group = self._options.config, self._options.group_id
-                finalizer.register(lambda: commit_later(config, group, topic, partition, batch.next_offset))
+        if self._options.group_id is not None:
+            # Also when nothing was read: a finalizer that a restart swallowed would leave a lag for ever.
+            config, group = self._options.config, self._options.group_id
+            finalizer.register(lambda: commit_later(config, group, topic, partition, batch.next_offset))
         _advance(watermark, batch.records)
         if batch.next_offset >= restriction.stop:
             tracker.try_claim(restriction.stop)
