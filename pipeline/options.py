@@ -16,7 +16,10 @@ from pipeline.errors import SettingsError
 
 _DEFAULTS = {
     "--max_cache_memory_usage_mb": "100",
+    "--job_name": "medstream",
 }
+# Beam runs `pip freeze` at each submission and warns where there is no pip, as in an environment made by uv.
+_QUIET_SUBMISSION = "--experiments=disable_logging_submission_environment"
 _FLINK_DEFAULTS = {
     "--checkpointing_interval": "10000",
     "--max_bundle_time_mills": "100",
@@ -34,7 +37,7 @@ def beam_options(flags: Sequence[str], own_options: Sequence[str] = ()) -> Pipel
     _refuse_near_misses(flags, own_options)
     given = {flag.split("=", 1)[0] for flag in flags}
     defaults = dict(_DEFAULTS)
-    extra: list[str] = ["--streaming"]
+    extra: list[str] = ["--streaming", _QUIET_SUBMISSION]
     if _runs_on_flink(flags):
         defaults |= _FLINK_DEFAULTS
         extra += [flag for flag in _FLINK_FLAGS if flag not in given]

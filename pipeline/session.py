@@ -312,7 +312,8 @@ class Session:
         if self._status is not SessionStatus.ACTIVE:
             return self._ended_at + self._limits.ended_retention_seconds
         if self._stream is not StreamState.NONE or self._feed.reading:
-            flowing = now - self._last_audio_at < self._limits.poll_flowing_seconds
+            recent = now - self._last_audio_at < self._limits.poll_flowing_seconds
+            flowing = recent and self._stream is not StreamState.ENDING
             return now + (self._limits.poll_flowing_seconds if flowing else self._limits.poll_paused_seconds)
         if self._feed.behind:
             return max(self._retry_at, now + self._limits.poll_paused_seconds)

@@ -1,4 +1,4 @@
-"""`medstream local up|status|cancel|down`: the local stack from the command line.
+"""`medstream local up|status|create-topics|cancel|down`: the local stack from the command line.
 
 Progress goes to standard error, results to standard output, so `--json` can be piped. Servers started by `up`
 outlive the command; `down` ends them, after a check that the recorded processes are still the same.
@@ -18,7 +18,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from deploy.local.errors import LocalStackError
+from deploy.local.errors import LocalStackError, NotRunning
 from deploy.local.stack import LocalStack, ServerStatus, default_directory
 
 app = typer.Typer(
@@ -88,6 +88,28 @@ def cancel(directory: Directory = None) -> None:
         console.print(f"cancelled {job.name} ({job.id})")
     if not jobs:
         console.print("no job runs")
+
+
+@app.command("create-topics")
+def create_topics(
+    topics: Annotated[list[str], typer.Argument(metavar="NAME[:PARTITIONS]...", help="Topics to create.")],
+    directory: Directory = None,
+) -> None:
+    """Create topics on the stack's broker; those that exist stay as they are."""
+    console = Console(stderr=True, highlight=False)
+    with _clear_errors(console):
+        broker = LocalStack(directory or default_directory()).kafka
+        if not broker.adopt():
+            raise NotRunning(broker.name)
+        broker.create_topics(dict(_topic(text) for text in topics))
+    console.print(f"created on {broker.bootstrap_servers}: {', '.join(topics)}", markup=False)
+
+
+def _topic(text: str) -> tuple[str, int]:
+    name, separator, partitions = text.partition(":")
+    if separator and not (partitions.isdecimal() and int(partitions) > 0):
+        raise typer.BadParameter(f"{text!r}: expected NAME or NAME:PARTITIONS, such as audio:4")
+    return name, int(partitions or 1)
 
 
 @contextmanager

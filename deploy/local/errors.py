@@ -57,6 +57,16 @@ class CorruptDownload(LocalStackError):
         )
 
 
+class NotRunning(LocalStackError):
+    """A command needs a server that does not run."""
+
+    retryable = True
+
+    def __init__(self, server: str) -> None:
+        self.server = server
+        super().__init__(f"{server} is not running; start it with: medstream local up")
+
+
 class JavaNotFound(LocalStackError):
     """There is no Java runtime where the setting says, or the package that bundles one is missing."""
 

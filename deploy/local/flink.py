@@ -237,6 +237,5 @@ def pipeline_options(
         "--finish_bundle_before_checkpointing",
         "--max_cache_memory_usage_mb=100",
         "--max_bundle_time_mills=100",
-        # Otherwise Beam runs `pip freeze`, which costs time and warns where there is no pip.
-        "--experiments=disable_logging_submission_environment",
+        "--experiments=disable_logging_submission_environment",  # spares a `pip freeze` at each submission
     ]

@@ -13,6 +13,7 @@ from typing import Any
 
 import psutil
 import pytest
+from kafka import KafkaConsumer
 
 from deploy.local.errors import StackAlreadyOwned
 from deploy.local.processes import accepts_connections
@@ -58,6 +59,12 @@ def directory(tmp_path: Path) -> Iterator[Path]:
     LocalStack(folder).stop()
 
 
+def test_topics_cannot_be_created_where_no_broker_runs(directory: Path) -> None:
+    refused = medstream_local("create-topics", "audio:4", "--dir", str(directory))
+    assert refused.returncode == 1
+    assert "medstream local up" in refused.stderr
+
+
 @pytest.mark.integration
 def test_up_status_and_down_make_a_round_trip(directory: Path) -> None:
     folder = ("--dir", str(directory))
@@ -67,6 +74,14 @@ def test_up_status_and_down_make_a_round_trip(directory: Path) -> None:
     servers = document_of(first)["servers"]
     assert tuple(servers) == SERVERS
     assert all(server["running"] and Path(server["log"]).exists() for server in servers.values())
+    created = medstream_local("create-topics", "audio:4", "finals", *folder)
+    assert created.returncode == 0, created.stderr
+    consumer = KafkaConsumer(bootstrap_servers=servers["kafka"]["bootstrap_servers"])
+    assert {topic: len(consumer.partitions_for_topic(topic) or ()) for topic in ("audio", "finals")} == {
+        "audio": 4,
+        "finals": 1,
+    }
+    consumer.close()
     host, _, port = servers["kafka"]["bootstrap_servers"].partition(":")
     assert accepts_connections(int(port), host)
 

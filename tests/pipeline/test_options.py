@@ -33,6 +33,13 @@ def test_a_job_is_always_a_streaming_job_with_a_state_cache() -> None:
     assert options.view_as(WorkerOptions).max_cache_memory_usage_mb == 100
 
 
+def test_a_job_has_a_name_and_submits_quietly() -> None:
+    assert all_options()["job_name"] == "medstream"
+    assert all_options("--job_name=ward-3")["job_name"] == "ward-3"
+    experiments = beam_options([], OWN).view_as(DebugOptions).experiments or []
+    assert "disable_logging_submission_environment" in experiments
+
+
 @pytest.mark.parametrize("runner", ["PortableRunner", "FlinkRunner"])
 def test_flink_gets_checkpoints_and_short_bundles(runner: str) -> None:
     options = all_options(f"--runner={runner}")
