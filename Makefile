@@ -1,6 +1,6 @@
 # Everything from plain Python: `make demo` and `make test` create what they need (see README.md).
 PYTHON ?= python3
-UV_VERSION := 0.13.9
+UV_REQUIREMENTS := deploy/local/uv-requirements.txt
 UV := .uv/bin/uv
 BIN := .venv/bin
 
@@ -44,12 +44,12 @@ setup: .venv/.dev ## Create the virtual environment with everything for developm
 clean: ## Remove virtual environments and caches in the work tree (downloads in ~/.cache/medstream stay)
 	rm -rf .uv .venv .medstream .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-$(UV): Makefile
+$(UV): Makefile $(UV_REQUIREMENTS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "medstream needs Python 3.11 or newer; '$(PYTHON)' is older. Set PYTHON=/path/to/python3.11."; exit 1; }
 	@$(PYTHON) -m venv --clear .uv \
 		|| { echo "Python's venv module is incomplete; on Debian or Ubuntu: apt install python3-venv"; exit 1; }
-	@.uv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@.uv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(UV_REQUIREMENTS)
 	@touch $(UV)
 
 .venv/.demo: pyproject.toml uv.lock | $(UV)

@@ -1,20 +1,33 @@
 """The session's feed of audio: what was seen, what was taken, and whether the log must be read to catch up.
 
 Records come in two ways that meet here: live, from the source, and from the log (a re-read of Kafka). The
-feed is
-*live* while every record seen has been taken; otherwise it is *behind*, live records only move the mark of
-what has been seen, and the log is read from the timeline's next record until the two meet. A record is taken
-once: one that lies before the timeline's next offset has been taken already.
+feed is *live* while every record seen has been taken; otherwise it is *behind*, live records only move the
+mark of what has been seen, and the log is read from the timeline's next record until the two meet. A record
+is taken once: one that lies before the timeline's next offset has been taken already.
+
+A chunk that a producer's retry wrote twice is passed over. One whose sequence is old and whose audio is new
+(a producer that started again, a chunk that came late) is rejected, so that no audio disappears in silence.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from zlib import crc32
+
 from pipeline.cursor import SessionCursor, SessionStatus
-from pipeline.elements import AFTER_END_OF_SESSION, SESSION_REFUSED, AudioChunk, LogEntry
+from pipeline.elements import (
+    AFTER_END_OF_SESSION,
+    SEQUENCE_REUSED,
+    SESSION_REFUSED,
+    AudioChunk,
+    LogEntry,
+)
 from pipeline.errors import ChunkRejected
 from pipeline.judging import FormatJudge
 from pipeline.resequencer import Verdict, judge_sequence
 from pipeline.timeline import ChunkSpan, Timeline
+
+_REMEMBERED_CHUNKS = 256  # a producer's retry repeats a chunk within seconds
 
 
 class AudioFeed:
@@ -34,6 +47,7 @@ class AudioFeed:
         self._to_end_of_log = True
         self._read_id = 0
         self._judge = FormatJudge(cursor.format)
+        self._fingerprints: OrderedDict[int, int] = OrderedDict()  # of the last chunks taken, by sequence
         self._reported_offset = cursor.resume.offset
 
     def open_live(self) -> None:
@@ -105,7 +119,9 @@ class AudioFeed:
         """Why `chunk`, the next of the session, must not be taken; None when it may be."""
         if self._is_duplicate(chunk):
             return None  # `place` passes over it
-        return after_end(chunk) if self.end_marked else self._judge.check(chunk)
+        if self.end_marked:
+            return after_end(chunk)
+        return self._reject_reused_sequence(chunk) or self._judge.check(chunk)
 
     def is_reported(self, offset: int) -> bool:
         """Whether a bad chunk at `offset` was reported before; it is read again after a rewind."""
@@ -116,12 +132,31 @@ class AudioFeed:
         if self._is_duplicate(chunk):
             self.timeline.skip(offset)
             return None
+        self._remember(chunk)
         self.chunks += bool(chunk.samples)
         self.end_marked = self.end_marked or chunk.end_of_session
         return self.timeline.append(offset, chunk.sequence, chunk.samples)
 
     def _is_duplicate(self, chunk: AudioChunk) -> bool:
+        """Whether the chunk is one that was taken, written once more: same sequence and same audio."""
+        return self._fingerprints.get(chunk.sequence) == crc32(chunk.payload) and self._is_old(chunk)
+
+    def _is_old(self, chunk: AudioChunk) -> bool:
         return judge_sequence(self.timeline.next.sequence, chunk.sequence) is Verdict.DUPLICATE
+
+    def _reject_reused_sequence(self, chunk: AudioChunk) -> ChunkRejected | None:
+        if not self._is_old(chunk):
+            return None
+        return ChunkRejected(
+            SEQUENCE_REUSED,
+            f"sequence {chunk.sequence} came after {self.timeline.next.sequence - 1} and repeats no recent "
+            "chunk; a producer that starts again must use a new session_id",
+        )
+
+    def _remember(self, chunk: AudioChunk) -> None:
+        self._fingerprints[chunk.sequence] = crc32(chunk.payload)
+        while len(self._fingerprints) > _REMEMBERED_CHUNKS:
+            self._fingerprints.popitem(last=False)
 
     def rewind(self) -> None:
         """Fall behind to the first record that finals do not cover."""

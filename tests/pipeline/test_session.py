@@ -23,6 +23,7 @@ from pipeline.elements import (
     AFTER_END_OF_SESSION,
     NOT_AVRO,
     SAMPLE_RATE_MISMATCH,
+    SEQUENCE_REUSED,
     AudioFormat,
     LogEntry,
     SessionSettings,
@@ -352,3 +353,36 @@ def test_two_channels_have_their_own_ends_and_the_slower_one_holds_the_cursor() 
     cursor = session.take_snapshot()
     assert cursor.channel_end_times == {"ch_0": 3.5, "ch_1": 1.6}
     assert cursor.resume == Position(16, 16, 16 * CHUNK_SAMPLES)
+
+
+# Sequences that come again
+
+
+def loud(sequence: int, offset: int, sound: int) -> LogEntry:
+    return entry(sequence, offset=offset, payload=bytes([sound]) * 2 * CHUNK_SAMPLES)
+
+
+def test_a_chunk_written_twice_by_a_retry_is_sent_once_and_not_reported() -> None:
+    session = opened(1)
+    commands = session.receive_batch([loud(1, 1, 7), loud(2, 2, 8), loud(1, 3, 7), loud(3, 4, 9)], 0.1)
+    assert [command.payload[0] for command in commands if isinstance(command, SendAudio)] == [7, 8, 9]
+    assert not [command for command in commands if isinstance(command, Reject)]
+
+
+def test_a_chunk_that_comes_late_is_reported_and_does_not_move_the_timeline() -> None:
+    session = opened(1)
+    commands = session.receive_batch([loud(2, 1, 8), loud(1, 2, 7), loud(3, 3, 9)], 0.1)
+    assert [command.payload[0] for command in commands if isinstance(command, SendAudio)] == [8, 9]
+    late = only(commands, Reject)
+    assert isinstance(late, Reject)
+    assert (late.offset, late.rejection.error_class) == (2, SEQUENCE_REUSED)
+
+
+def test_a_producer_that_starts_again_loses_nothing_in_silence() -> None:
+    session = opened(1)
+    session.receive_batch([loud(number, number, 7) for number in range(1, 6)], 0.1)
+    commands = session.receive_batch([loud(number, 10 + number, 50 + number) for number in range(3)], 0.2)
+    rejected = [command for command in commands if isinstance(command, Reject)]
+    assert [command.offset for command in rejected] == [10, 11, 12]
+    assert {command.rejection.error_class for command in rejected} == {SEQUENCE_REUSED}
+    assert "new session_id" in rejected[0].rejection.reason
