@@ -2,8 +2,8 @@
 
 It says from which record on the log must be read again, where on the timeline that record begins, up to
 where each channel's finals have been emitted, and what number the next segment gets. No audio, no text. It is
-written when the session opens, when finals are emitted and when it ends; `version` grows with every write, so
-that a live stream can be recognised as belonging to this state or to another one.
+written when the session opens, when finals are emitted and when it ends; `version` grows with every write.
+A live session belongs to the state whose cursor equals its own.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from connectors.transcribe.errors import TranscribeError
+from connectors.transcribe.errors import ConfigurationError, TranscribeError
 from connectors.transcribe.model import MedicalResult
 from connectors.transcribe.stream import TranscribeStream
 from pipeline.answers import StreamFailure
@@ -181,5 +181,10 @@ class LiveStream:
 
 
 def failure_of(error: TranscribeError) -> StreamFailure:
-    """What the session engine has to know of a transport's error."""
-    return StreamFailure(error.code, error.message, retryable=error.retryable)
+    """What the session engine has to know of a transport's error.
+
+    A worker's setup that is wrong now (no credentials from an instance's metadata service, say) is nothing a
+    session should be refused for: it can be mended while the audio waits in Kafka.
+    """
+    retryable = error.retryable or isinstance(error, ConfigurationError)
+    return StreamFailure(error.code, error.message, retryable=retryable)

@@ -13,6 +13,7 @@ A session whose key has moved to another worker is touched no more; its stream i
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import threading
 import time
@@ -52,6 +53,8 @@ from pipeline.live_stream import (
 from pipeline.outputs import PASSED_HEADERS
 from pipeline.service import ServiceSettings
 from pipeline.session import Session
+
+_LOG = logging.getLogger(__name__)
 
 ORPHAN_SECONDS = 60.0
 _END_OF_LOG = 2**62  # beyond any offset; a read ends at the partition's end as it is then
@@ -230,9 +233,11 @@ class LiveSession:
                 return self.session.stream_closed(serial, now)
             case StreamLost(serial, failure):
                 self._forget_stream(serial)
+                _LOG.warning("A stream was lost: %s: %s", failure.code, failure.message)
                 return self.session.stream_failed(serial, failure, now)
             case LogRead(read_id, records, to_end_of_log):
                 if records is None:
+                    _LOG.warning("Audio could not be read again from Kafka; it is tried again")
                     return self.session.log_failed(read_id, now)
                 return self.session.receive_log(read_id, self._slice(records, to_end_of_log), now)
 

@@ -369,9 +369,9 @@ class Session:
     # The cursor
 
     @property
-    def version(self) -> int:
-        """Version of the last cursor taken: that of Beam state, unless one of the two is ahead."""
-        return self._books.cursor.version
+    def cursor(self) -> SessionCursor:
+        """The last cursor taken: that of Beam state, unless one of the two is ahead or of another worker."""
+        return self._books.cursor
 
     @property
     def dirty(self) -> bool:

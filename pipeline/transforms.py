@@ -137,7 +137,7 @@ class TranscribeFn(beam.DoFn):
             self._runtime.remove(key)  # opened by a bundle that was never committed
             return None
         restored = SessionCursor.from_record(self._cursors.decode(stored))
-        if live is not None and live.session.version == restored.version:
+        if live is not None and live.session.cursor == restored:
             return live
         self._count["recoveries"].inc()
         return self._install(session_id, restored, now)

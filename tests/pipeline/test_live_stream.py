@@ -11,6 +11,7 @@ import pytest
 from connectors.transcribe.errors import (
     BadRequestError,
     ConnectError,
+    CredentialsNotFoundError,
     LimitExceededError,
     StreamEndedError,
     StreamResetError,
@@ -375,3 +376,7 @@ def test_a_dropped_stream_reports_nothing_even_if_closing_fails() -> None:
 def test_a_failure_keeps_code_message_and_whether_a_retry_helps() -> None:
     assert failure_of(LimitExceededError("busy")) == StreamFailure("LimitExceededException", "busy", True)
     assert failure_of(BadRequestError("odd")) == StreamFailure("BadRequestException", "odd", False)
+
+
+def test_a_worker_without_credentials_is_no_reason_to_refuse_a_session() -> None:
+    assert failure_of(CredentialsNotFoundError("no AWS credentials")).retryable

@@ -80,7 +80,7 @@ def test_a_new_session_s_cursor_is_to_be_written_at_once() -> None:
     cursor = session.take_snapshot()
     assert (cursor.version, cursor.resume, cursor.streams) == (1, Position(0, 0, 0), 1)
     assert not session.dirty
-    assert session.version == 1
+    assert session.cursor.version == 1
 
 
 def test_chunks_alone_do_not_make_the_cursor_dirty() -> None:

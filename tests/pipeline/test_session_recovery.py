@@ -292,7 +292,7 @@ def test_a_restored_session_goes_on_with_its_numbers_and_times() -> None:
     final = only(session.receive_results(1, [spoken("r9", 0.25, 0.75)], 51.0), EmitFinal)
     assert isinstance(final, EmitFinal)
     assert (final.final.segment_index, final.final.start_time) == (1, 1.3)
-    assert session.version == 1
+    assert session.cursor.version == 1
     assert session.take_snapshot().version == 2
 
 

@@ -230,6 +230,18 @@ def test_a_live_session_ahead_of_its_restored_state_is_dropped(
     assert worker.log.reads[0].start_offset == 0
 
 
+def test_a_live_session_of_another_worker_s_past_is_dropped_though_versions_agree(worker: Worker) -> None:
+    """The key moved away and came back: there the state went on, and counted its writes as this one did."""
+    worker.process(audio_record(0))
+    left_behind = worker.fn._runtime.get(worker.key)
+    serde = SingleObjectSerde("session_cursor")
+    elsewhere = serde.decode(worker.state.value or b"") | {"next_segment_index": 7}
+    worker.state.value = serde.encode(elsewhere)
+    worker.fn.start_bundle()
+    worker.process(audio_record(1))
+    assert worker.fn._runtime.get(worker.key) is not left_behind
+
+
 def test_a_live_session_that_agrees_with_its_state_stays(worker: Worker) -> None:
     worker.process(audio_record(0))
     live = worker.fn._runtime.get(worker.key)

@@ -351,8 +351,7 @@ class World:
     # The shell, as `transforms` and `live_streams` do it
 
     def _live(self) -> Session | None:
-        version = None if self.state is None else self.state.version
-        if self.live is not None and self.live.version == version:
+        if self.live is not None and self.live.cursor == self.state:
             return self.live
         self.live, self.stream = None, None
         self.reads.clear()
