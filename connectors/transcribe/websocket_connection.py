@@ -15,6 +15,7 @@ import logging
 from websockets.client import ClientProtocol
 from websockets.frames import Close, CloseCode, Frame, Opcode
 from websockets.http11 import Response
+from websockets.protocol import State
 from websockets.uri import WebSocketURI
 
 from connectors.transcribe.errors import (
@@ -78,7 +79,7 @@ class WebSocketConnection:
 
     def send(self, data: bytes, *, end_stream: bool = False) -> None:  # noqa: ARG002 - `data` says it
         """Queue one event; the last one says itself that it is, and the connection stays open for results."""
-        if self._ws is not None and not self._protocol.finished:
+        if self._ws is not None and self._ws.state is State.OPEN:
             self._ws.send_binary(data)
             self.sent_bytes += len(data)
 
@@ -111,12 +112,12 @@ class WebSocketConnection:
 
     def ping(self) -> None:
         """Ask the peer for a sign of life; possible once the stream was accepted."""
-        if self._ws is not None and self._protocol.accepted:
+        if self._ws is not None and self._ws.state is State.OPEN:
             self._ws.send_ping(_PING)
 
     def abandon(self) -> None:
         """Queue the closing frame, unless the peer has sent one and was answered."""
-        if self._ws is not None and self._protocol.accepted and self._ws.close_sent is None:
+        if self._ws is not None and self._ws.state is State.OPEN:
             finished = self._protocol.finished
             self._ws.send_close(CloseCode.NORMAL_CLOSURE if finished else CloseCode.GOING_AWAY)
 

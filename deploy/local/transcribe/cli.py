@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 import time
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -18,7 +19,14 @@ from deploy.local.transcribe.app import TranscribeApp
 from deploy.local.transcribe.authentication import LOCAL_ACCESS_KEY_ID, LOCAL_SECRET_ACCESS_KEY, Keyring
 from deploy.local.transcribe.errors import LocalTranscribeError
 from deploy.local.transcribe.event_log import EventLog
-from deploy.local.transcribe.faults import FaultBook, FaultRule, load_faults
+from deploy.local.transcribe.faults import (
+    FAULT_HELP,
+    FIELD_HELP,
+    FaultBook,
+    FaultRule,
+    load_faults,
+    parse_fault_option,
+)
 from deploy.local.transcribe.recognisers.markers import MarkersRecogniser
 from deploy.local.transcribe.recognisers.scripted import built_in_book, load_script_book, scripted_factory
 from deploy.local.transcribe.recognition import InlineHost, RecognitionHost
@@ -45,7 +53,18 @@ class RecogniserName(StrEnum):
     POCKETSPHINX = "pocketsphinx"
 
 
-@app.callback(invoke_without_command=True)
+def _epilog() -> str:
+    """The part of the help that explains faults; a paragraph each."""
+    kinds = [f"kind={kind}: {text}." for kind, text in FAULT_HELP.items()]
+    fields = [f"{names}: {text}." for names, text in FIELD_HELP.items()]
+    intro = (
+        "Faults go wrong on request: given by --fault or --faults, or while the endpoint runs by POST to "
+        "/_local/faults (a JSON rule or a list of them), listed by GET, forgotten by DELETE."
+    )
+    return "\n\n".join((intro, *kinds, *fields))
+
+
+@app.callback(invoke_without_command=True, epilog=_epilog())
 def endpoint(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 chooses a free one.")] = 8760,
@@ -68,6 +87,16 @@ def endpoint(
     max_streams: Annotated[int, typer.Option(min=1, help="Streams at once.")] = 25,
     idle_timeout_seconds: Annotated[float, typer.Option(min=0.1, help="Wait for new audio.")] = 15.0,
     max_stream_seconds: Annotated[float, typer.Option(min=0.1, help="Longest stream.")] = 14_400.0,
+    one_stream_per_connection: Annotated[
+        bool, typer.Option(help="Refuse a second stream on an HTTP/2 connection.")
+    ] = False,
+    clock_skew_seconds: Annotated[
+        float, typer.Option(help="How far the endpoint's clock is ahead of this machine's.")
+    ] = 0.0,
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(help="A fault rule, kind=reset,after_partials=2; may be repeated. See below."),
+    ] = None,
     faults: Annotated[Path | None, typer.Option(help="JSON file with fault rules.")] = None,
     event_log: Annotated[Path | None, typer.Option(help="File for one JSON line per event.")] = None,
     ready_file: Annotated[
@@ -75,23 +104,28 @@ def endpoint(
     ] = None,
     log_level: Annotated[LogLevel, typer.Option(help="What is logged.")] = LogLevel.INFO,
 ) -> None:
-    """Serve a local endpoint that speaks Amazon Transcribe Medical streaming over HTTP/2."""
+    """Serve a local endpoint that speaks Amazon Transcribe Medical streaming, over HTTP/2 and WebSocket."""
     if (tls_cert is None) != (tls_key is None):
         raise typer.BadParameter("--tls-cert and --tls-key belong together")
     logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     listen = ListenSettings(host, port, tls_cert, tls_key)
     keyring = Keyring(region, {access_key_id: secret_access_key})
-    limits = ServiceLimits(max_streams, idle_timeout_seconds, max_stream_seconds)
+    limits = ServiceLimits(max_streams, idle_timeout_seconds, max_stream_seconds, one_stream_per_connection)
     try:
-        book = FaultBook([FaultRule(fault) for fault in (load_faults(faults) if faults else [])])
+        rules = [parse_fault_option(text) for text in fault or []] + (load_faults(faults) if faults else [])
+        book = FaultBook([FaultRule(rule) for rule in rules])
         recognition = _recognition_host(recogniser, script, lm, dictionary, workers)
-        service = TranscribeService(keyring, limits, book)
+        service = TranscribeService(keyring, limits, book, now_ms=_clock(clock_skew_seconds))
         asgi = TranscribeApp(service, recognition, EventLog(event_log, time.time))
         asyncio.run(serve(asgi, listen, lambda bound: _announce(listen, bound, keyring, ready_file)))
     except LocalTranscribeError as error:
         typer.echo(f"medstream endpoint: {error}", err=True)
         raise typer.Exit(1) from None
     _leave()
+
+
+def _clock(skew_seconds: float) -> Callable[[], int]:
+    return lambda: time.time_ns() // 1_000_000 + round(1000 * skew_seconds)
 
 
 def _leave() -> NoReturn:
