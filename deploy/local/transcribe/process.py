@@ -84,8 +84,23 @@ class EndpointProcess(LocalServer):
         """The certificate authority to trust (PEM), once started; None without `tls`."""
         return self._ca_file
 
+    @property
+    def region(self) -> str:
+        """The region that requests must be signed for."""
+        return self._option("--region", REGION)
+
+    @property
+    def access_key_id(self) -> str:
+        """The key that is let in."""
+        return self._option("--access-key-id", LOCAL_ACCESS_KEY_ID)
+
+    @property
+    def secret_access_key(self) -> str:
+        """Its secret."""
+        return self._option("--secret-access-key", LOCAL_SECRET_ACCESS_KEY)
+
     def environment(self) -> dict[str, str]:
-        """The variables with which a client is let in: the published local key, the region, whom to trust.
+        """The variables with which a client is let in: the key, the region, whom to trust.
 
         With `tls` the last are what AWS's SDKs read: SSL_CERT_FILE (Python's awscrt, Go, OpenSSL),
         AWS_CA_BUNDLE (botocore, AWS CLI) and NODE_EXTRA_CA_CERTS (Node).
@@ -93,10 +108,10 @@ class EndpointProcess(LocalServer):
         trust = ("SSL_CERT_FILE", "AWS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS") if self._ca_file else ()
         return {
             **dict.fromkeys(trust, str(self._ca_file)),
-            "AWS_ACCESS_KEY_ID": LOCAL_ACCESS_KEY_ID,
-            "AWS_SECRET_ACCESS_KEY": LOCAL_SECRET_ACCESS_KEY,
-            "AWS_REGION": REGION,
-            "AWS_DEFAULT_REGION": REGION,
+            "AWS_ACCESS_KEY_ID": self.access_key_id,
+            "AWS_SECRET_ACCESS_KEY": self.secret_access_key,
+            "AWS_REGION": self.region,
+            "AWS_DEFAULT_REGION": self.region,
         }
 
     def inject(self, *rules: Mapping[str, Any]) -> None:
@@ -144,6 +159,16 @@ class EndpointProcess(LocalServer):
         self._port, self._url = int(ready["port"]), str(ready["url"])
         self._ca_file = Path(ready["ca_file"]) if ready.get("ca_file") else None
         return True
+
+    def _option(self, name: str, default: str) -> str:
+        """The value given in `options`, in either spelling; the last one counts."""
+        value = default
+        for word, following in zip(self.options, (*self.options[1:], ""), strict=True):
+            if word == name:
+                value = following
+            elif word.startswith(f"{name}="):
+                value = word.removeprefix(f"{name}=")
+        return value
 
     @property
     def _ready_path(self) -> Path:
