@@ -163,7 +163,7 @@ class EndpointProcess(LocalServer):
     def _option(self, name: str, default: str) -> str:
         """The value given in `options`, in either spelling; the last one counts."""
         value = default
-        for word, following in zip(self.options, (*self.options[1:], ""), strict=True):
+        for word, following in zip(self.options, (*self.options[1:], ""), strict=False):
             if word == name:
                 value = following
             elif word.startswith(f"{name}="):
