@@ -8,40 +8,18 @@ endpoint's `markers` recogniser reads words out of the PCM, so a word that is mi
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
-import trustme
 
 from connectors.transcribe.clock import ServiceClock
-from connectors.transcribe.endpoint import HTTP2, TRANSPORTS, WEBSOCKET, resolve_endpoint
-from connectors.transcribe.errors import (
-    AccessDeniedError,
-    BadRequestError,
-    ChecksumError,
-    ConflictError,
-    ConnectionClosedError,
-    ConnectTimeoutError,
-    IdleTimeoutError,
-    IllegalCallError,
-    InternalFailureError,
-    LimitExceededError,
-    ServiceUnavailableError,
-    StreamClosedError,
-    StreamEndedError,
-    StreamResetError,
-    TranscribeError,
-    TruncatedStreamError,
-    WriteTimeoutError,
-)
+from connectors.transcribe.endpoint import HTTP2, WEBSOCKET, resolve_endpoint
 from connectors.transcribe.http2 import open_http2_stream
-from connectors.transcribe.model import MedicalResult, StartMedicalStreamTranscriptionRequest
+from connectors.transcribe.model import StartMedicalStreamTranscriptionRequest
 from connectors.transcribe.sigv4 import Credentials
 from connectors.transcribe.stream import TranscribeStream
 from connectors.transcribe.websocket import open_websocket_stream

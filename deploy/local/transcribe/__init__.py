@@ -5,6 +5,8 @@ words, so a client that works here has shown what it does on the wire; what it c
 service's speech recognition.
 
     cli.py, process.py       `medstream endpoint`; the same as a child process for tests, demo and local stack
+    certificates.py          `--generate-ca`: an authority and a certificate for TLS
+    pytest_plugin.py         the fixture `transcribe_endpoint`, for others too
     serving.py               the port, TLS, granian, signals
     front.py                 connections: what goes wrong on the wire; http2_boundaries.py finds the frames
     app.py, carriers.py      ASGI: routes; HTTP/2 and WebSocket behind the same few methods

@@ -9,6 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -17,6 +18,7 @@ import typer
 
 from deploy.local.transcribe.app import TranscribeApp
 from deploy.local.transcribe.authentication import LOCAL_ACCESS_KEY_ID, LOCAL_SECRET_ACCESS_KEY, Keyring
+from deploy.local.transcribe.certificates import ensure_certificate
 from deploy.local.transcribe.errors import LocalTranscribeError
 from deploy.local.transcribe.event_log import EventLog
 from deploy.local.transcribe.faults import (
@@ -74,6 +76,17 @@ def endpoint(
     script: Annotated[Path | None, typer.Option(help="Script file of the scripted recogniser.")] = None,
     tls_cert: Annotated[Path | None, typer.Option(help="PEM certificate; serves TLS with ALPN h2.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="PEM key of --tls-cert.")] = None,
+    generate_ca: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Serve TLS with a certificate authority made in this directory; clients trust its ca.pem.",
+        ),
+    ] = None,
+    tls_name: Annotated[
+        list[str] | None,
+        typer.Option(help="Further host name or address of --generate-ca's certificate; repeatable."),
+    ] = None,
     lm: Annotated[Path | None, typer.Option(help="Language model of pocketsphinx (ARPA).")] = None,
     dictionary: Annotated[
         Path | None, typer.Option("--dict", help="Pronunciation dictionary of pocketsphinx.")
@@ -105,19 +118,20 @@ def endpoint(
     log_level: Annotated[LogLevel, typer.Option(help="What is logged.")] = LogLevel.INFO,
 ) -> None:
     """Serve a local endpoint that speaks Amazon Transcribe Medical streaming, over HTTP/2 and WebSocket."""
-    if (tls_cert is None) != (tls_key is None):
-        raise typer.BadParameter("--tls-cert and --tls-key belong together")
+    _check_tls_options(tls_cert, tls_key, generate_ca, tls_name)
     logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    listen = ListenSettings(host, port, tls_cert, tls_key)
     keyring = Keyring(region, {access_key_id: secret_access_key})
     limits = ServiceLimits(max_streams, idle_timeout_seconds, max_stream_seconds, one_stream_per_connection)
     try:
         rules = [parse_fault_option(text) for text in fault or []] + (load_faults(faults) if faults else [])
+        own = ensure_certificate(generate_ca, [host, *(tls_name or ())], _now()) if generate_ca else None
+        ca_file = own.ca_file if own else None
+        listen = ListenSettings(host, port, own.certificate if own else tls_cert, own.key if own else tls_key)
         book = FaultBook([FaultRule(rule) for rule in rules])
         recognition = _recognition_host(recogniser, script, lm, dictionary, workers)
         service = TranscribeService(keyring, limits, book, now_ms=_clock(clock_skew_seconds))
         asgi = TranscribeApp(service, recognition, EventLog(event_log, time.time))
-        asyncio.run(serve(asgi, listen, lambda bound: _announce(listen, bound, keyring, ready_file)))
+        asyncio.run(serve(asgi, listen, lambda bound: _announce(listen, bound, keyring, ca_file, ready_file)))
     except LocalTranscribeError as error:
         typer.echo(f"medstream endpoint: {error}", err=True)
         raise typer.Exit(1) from None
@@ -126,6 +140,19 @@ def endpoint(
 
 def _clock(skew_seconds: float) -> Callable[[], int]:
     return lambda: time.time_ns() // 1_000_000 + round(1000 * skew_seconds)
+
+
+def _check_tls_options(
+    tls_cert: Path | None, tls_key: Path | None, generate_ca: Path | None, tls_name: list[str] | None
+) -> None:
+    if (tls_cert is None) != (tls_key is None):
+        raise typer.BadParameter("--tls-cert and --tls-key belong together")
+    if generate_ca and tls_cert:
+        raise typer.BadParameter(
+            "--generate-ca makes a certificate and --tls-cert/--tls-key name one; give one or the other"
+        )
+    if tls_name and not generate_ca:
+        raise typer.BadParameter("--tls-name belongs to --generate-ca, which makes the certificate")
 
 
 def _leave() -> NoReturn:
@@ -155,17 +182,30 @@ def _recognition_host(
             return PocketSphinxHost(lm, dictionary, workers)
 
 
-def _announce(listen: ListenSettings, port: int, keyring: Keyring, ready_file: Path | None) -> None:
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _announce(
+    listen: ListenSettings, port: int, keyring: Keyring, ca_file: Path | None, ready_file: Path | None
+) -> None:
     """Say that the endpoint listens, and how a client finds it."""
     host = f"[{listen.host}]" if ":" in listen.host else listen.host
     url = f"{listen.scheme}://{host}:{port}"
     key_id, secret = next(iter(keyring.secrets.items()))
     shown = secret if secret == LOCAL_SECRET_ACCESS_KEY else "(as given)"
+    trust = f", trusting {ca_file} (SSL_CERT_FILE, or NODE_EXTRA_CA_CERTS for Node)" if ca_file else ""
     typer.echo(
         f"Endpoint ready at {url} — use: --endpoint-url {url} --region {keyring.region} with "
-        f"AWS_ACCESS_KEY_ID={key_id} AWS_SECRET_ACCESS_KEY={shown}"
+        f"AWS_ACCESS_KEY_ID={key_id} AWS_SECRET_ACCESS_KEY={shown}{trust}"
     )
     if ready_file is not None:
         partial = ready_file.with_name(ready_file.name + ".part")
-        partial.write_text(json.dumps({"port": port, "pid": os.getpid(), "url": url}), encoding="utf-8")
+        document = {
+            "port": port,
+            "pid": os.getpid(),
+            "url": url,
+            "ca_file": str(ca_file) if ca_file else None,
+        }
+        partial.write_text(json.dumps(document), encoding="utf-8")
         partial.replace(ready_file)

@@ -5,6 +5,7 @@
     ├── ScriptError           a script file cannot be used
     ├── FaultError            a fault rule cannot be used
     ├── SpeechError           the speech recogniser cannot start
+    ├── CertificateError      --generate-ca cannot be done
     └── ServeError            the server cannot start (port in use, certificate)
 
 Names, statuses and most texts of the faults are the service's own (API reference of
@@ -76,6 +77,15 @@ class FaultError(LocalTranscribeError):
 
 class SpeechError(LocalTranscribeError):
     """The speech recogniser cannot start or has stopped."""
+
+
+class CertificateError(LocalTranscribeError):
+    """The endpoint's own certificate authority cannot be made in a directory."""
+
+    def __init__(self, directory: Path, reason: str) -> None:
+        super().__init__(f"--generate-ca {directory}: {reason.rstrip('.')}.")
+        self.directory = directory
+        self.reason = reason
 
 
 class ServeError(LocalTranscribeError):
