@@ -24,6 +24,7 @@ class Word:
         end_seconds: End of the item, seconds from the stream's first sample.
         confidence: 0.0 to 1.0, or None where the service gives none (partials, punctuation).
         is_punctuation: True for a punctuation item, which is joined to the word before it.
+        speaker: Who says the word ("0", "1"), or None if the recogniser does not tell speakers apart.
     """
 
     content: str = field(repr=False)
@@ -31,6 +32,7 @@ class Word:
     end_seconds: float
     confidence: float | None = None
     is_punctuation: bool = False
+    speaker: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
