@@ -43,6 +43,8 @@ from typing import Any
 
 from deploy.local.transcribe.errors import ScriptError
 from deploy.local.transcribe.recognisers import RecognitionRequest, Segment, Word
+from deploy.local.transcribe.recognisers.plugin import RecogniserOption
+from deploy.local.transcribe.recognition import InlineHost
 
 _PUNCTUATION = ".,?!"
 
@@ -199,6 +201,21 @@ def _segment(
         for word in words
     )
     return Segment(index, is_partial, shown[0].start_seconds, shown[-1].end_seconds, shown)
+
+
+class ScriptedPlugin:
+    """The recogniser of the endpoint by default: it runs inside the event loop."""
+
+    summary = "says what a script tells it to, whatever the audio holds; without one, synthetic sentences"
+    options = (RecogniserOption("script", "script file; its format is in recognisers/scripted.py"),)
+
+    def open(self, options: Mapping[str, str]) -> InlineHost:
+        """See `RecogniserPlugin.open`."""
+        book = load_script_book(Path(options["script"])) if "script" in options else built_in_book()
+        return InlineHost(scripted_factory(book))
+
+
+PLUGIN = ScriptedPlugin()
 
 
 def scripted_factory(book: ScriptBook) -> Callable[[RecognitionRequest], ScriptedRecogniser]:
