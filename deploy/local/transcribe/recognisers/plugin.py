@@ -118,7 +118,7 @@ def _registered() -> dict[str, EntryPoint]:
 
 def _nearest(word: str, known: Mapping[str, object]) -> str:
     matches = get_close_matches(word, known, n=1)
-    return f"; did you mean {matches[0]}?" if matches else ""
+    return f" (did you mean {matches[0]}?)" if matches else ""
 
 
 # For plug-ins ------------------------------------------------------------------------------------

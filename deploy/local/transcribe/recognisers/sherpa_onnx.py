@@ -5,7 +5,7 @@ where an utterance ends (`END_SILENCE_SECONDS` after the last word) and cuts spe
 hears are tokens, pieces of words, each with a time from the utterance's start. A token that begins with a
 space (written "▁" by some models) begins a word. A word starts with its first token and ends where the next
 word starts, but at most `LAST_TOKEN_SECONDS` after its last token; its confidence is that of its least sure
-token, or none for models without token probabilities. What is written in capitals only is read as lower case.
+token, or none for models without token probabilities. Models that know capitals only are read as lower case.
 
 One `OnlineRecognizer` serves all streams; the library releases the interpreter, so each stream runs in a
 thread. It cannot be told to log nothing, so native output is silenced once the model is loaded.
@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from deploy.local.transcribe.errors import SpeechError
-from deploy.local.transcribe.recognisers import Segment, Word, native_output
+from deploy.local.transcribe.recognisers import RecognitionRequest, Segment, Word, native_output
 from deploy.local.transcribe.recognisers.plugin import (
     DEFAULT_WORKERS,
     MODEL,
@@ -38,7 +38,13 @@ from deploy.local.transcribe.recognisers.segment_writer import (
     PARTIAL_SECONDS,
     SegmentWriter,
 )
-from deploy.local.transcribe.recognisers.sherpa_onnx_model import CTC, HOLDS, PRECISION, find_model
+from deploy.local.transcribe.recognisers.sherpa_onnx_model import (
+    CTC,
+    HOLDS,
+    PRECISION,
+    find_model,
+    writes_capitals_only,
+)
 from deploy.local.transcribe.recognition_threads import ThreadedHost
 
 END_SILENCE_SECONDS = 0.8
@@ -61,9 +67,12 @@ class SherpaOnnxPlugin:
         directory = read_directory(options, MODEL.name, HOLDS)
         recogniser = load_recogniser(library, directory, options)
         native_output.silence()
-        return ThreadedHost(
-            lambda request: SherpaOnnxRecogniser(recogniser, request.sample_rate_hertz), workers
-        )
+        lower = writes_capitals_only(directory / "tokens.txt")
+
+        def make(request: RecognitionRequest) -> SherpaOnnxRecogniser:
+            return SherpaOnnxRecogniser(recogniser, request.sample_rate_hertz, lower=lower)
+
+        return ThreadedHost(make, workers)
 
 
 PLUGIN = SherpaOnnxPlugin()
@@ -89,8 +98,9 @@ def load_recogniser(library: Any, directory: Path, options: Mapping[str, str]) -
 class SherpaOnnxRecogniser:
     """Recognises one channel of one stream."""
 
-    def __init__(self, recogniser: Any, sample_rate_hertz: int) -> None:
+    def __init__(self, recogniser: Any, sample_rate_hertz: int, *, lower: bool) -> None:
         self._recogniser = recogniser
+        self._lower = lower
         self._hertz = sample_rate_hertz
         self._stream = recogniser.create_stream()
         self._piece_bytes = 2 * round(PARTIAL_SECONDS * sample_rate_hertz)
@@ -134,7 +144,8 @@ class SherpaOnnxRecogniser:
         result = self._recogniser.get_result_all(self._stream)
         heard_seconds = self._heard_bytes / 2 / self._hertz
         times = [result.start_time + time for time in result.timestamps]
-        return read_words(result.tokens, times, result.ys_probs, heard_seconds)
+        tokens = [token.lower() for token in result.tokens] if self._lower else result.tokens
+        return read_words(tokens, times, result.ys_probs, heard_seconds)
 
 
 def read_words(
@@ -149,7 +160,6 @@ def read_words(
         heard_seconds: How much audio there was; no word ends later.
     """
     groups = _group(tokens)
-    lower = not any(character.islower() for token in tokens for character in token)
     starts = [times[group[0]] for group in groups] + [math.inf]
     words: list[Word] = []
     for group, (start, next_start) in zip(groups, pairwise(starts), strict=True):
@@ -158,7 +168,6 @@ def read_words(
         confidence = None
         if log_probabilities:
             confidence = round(math.exp(min(log_probabilities[number] for number in group)), 3)
-        text = text.lower() if lower else text
         words += _split_punctuation(text, round(start, 3), round(end, 3), confidence)
     return words
 

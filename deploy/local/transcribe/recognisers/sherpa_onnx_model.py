@@ -68,6 +68,12 @@ def find_model(directory: Path, options: Mapping[str, str]) -> ModelFiles:
     return ModelFiles(_CTC_CONSTRUCTORS[family], tokens | {"model": str(other)})
 
 
+def writes_capitals_only(tokens: Path) -> bool:
+    """Whether no token of a model, special ones such as "<unk>" apart, has a small letter."""
+    symbols = [line.split()[0] for line in tokens.read_text(errors="replace").splitlines() if line.strip()]
+    return not any(letter.islower() for symbol in symbols if symbol[0] != "<" for letter in symbol)
+
+
 def _choice(options: Mapping[str, str], name: str, allowed: tuple[str, ...]) -> str | None:
     value = options.get(name)
     if value is not None and value not in allowed:
