@@ -123,29 +123,33 @@ class SherpaOnnxRecogniser:
         self._stream.accept_waveform(self._hertz, np.zeros(round(_PADDING_SECONDS * self._hertz), np.float32))
         self._stream.input_finished()
         self._decode()
-        self._writer.final(self._words())
+        self._writer.final(self._words(self._result()))
         return self._writer.take()
 
     def _hear(self, piece: bytes) -> None:
         self._heard_bytes += len(piece)
         self._stream.accept_waveform(self._hertz, np.frombuffer(piece, "<i2").astype(np.float32) / 32_768)
         self._decode()
+        result = self._result()
         if self._recogniser.is_endpoint(self._stream):
-            self._writer.final(self._words())
             self._recogniser.reset(self._stream)
+            self._writer.final(self._words(result, until_seconds=self._result().start_time))
         else:
-            self._writer.partial(self._words())
+            self._writer.partial(self._words(result))
 
     def _decode(self) -> None:
         while self._recogniser.is_ready(self._stream):
             self._recogniser.decode_stream(self._stream)
 
-    def _words(self) -> list[Word]:
-        result = self._recogniser.get_result_all(self._stream)
-        heard_seconds = self._heard_bytes / 2 / self._hertz
-        times = [result.start_time + time for time in result.timestamps]
+    def _result(self) -> Any:
+        return self._recogniser.get_result_all(self._stream)
+
+    def _words(self, result: Any, until_seconds: float = math.inf) -> list[Word]:
+        """The words of a result; none ends after the audio, or after the next utterance has begun."""
         tokens = [token.lower() for token in result.tokens] if self._lower else result.tokens
-        return read_words(tokens, times, result.ys_probs, heard_seconds)
+        times = [result.start_time + time for time in result.timestamps]
+        heard_seconds = self._heard_bytes / 2 / self._hertz
+        return read_words(tokens, times, result.ys_probs, min(heard_seconds, until_seconds))
 
 
 def read_words(

@@ -113,10 +113,11 @@ def test_audio_that_ends_within_speech_gives_its_final_cut_to_the_audio(
 def test_speech_that_never_pauses_is_cut_and_no_word_is_lost(
     sherpa_onnx: ModuleType, make_model: MakeModel
 ) -> None:
-    tokens = [[f" word{n}", n / 2, SURE] for n in range(100)]
+    tokens = [[f" word{n}", n / 4, SURE] for n in range(200)]
     ends = finals(listen(recogniser(sherpa_onnx, make_model(tokens=tokens)), 51.0))
     assert len(ends) == 4
     assert all(final.end_seconds - final.start_seconds <= MAX_SEGMENT_SECONDS + 1 for final in ends)
+    assert all(before.end_seconds <= after.start_seconds for before, after in itertools.pairwise(ends))
     heard = [word.content.lower() for final in ends for word in final.words if not word.is_punctuation]
     assert heard == [token[0].strip() for token in tokens]
 
