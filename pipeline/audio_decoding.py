@@ -60,25 +60,26 @@ def _pcm(payload: bytes, _audio: AudioFormat) -> bytes:
 # FLAC
 
 _FLAC_MARK = b"fLaC"
-_TOTAL_SAMPLES = slice(18, 26)  # of STREAMINFO: rate, channels and depth in 28 bits, total samples in 36
-_TOTAL_SAMPLES_BITS = (1 << 36) - 1
+_STREAMINFO = slice(18, 26)  # the part of it with rate (20 bits), channels (3), depth (5), total samples (36)
+_TOTAL_BITS = 36
 
 
 def _flac(payload: bytes, audio: AudioFormat) -> bytes:
     if not payload.startswith(_FLAC_MARK):
         _reject_continuation("FLAC", "fLaC")
-    fields = int.from_bytes(payload[_TOTAL_SAMPLES], "big")
-    total = fields & _TOTAL_SAMPLES_BITS  # 0: unknown, the encoder wrote to a pipe
-    # With the total unknown libsndfile reads to the end of the payload; else it would pass over what follows
-    # the total in silence, such as a second stream.
-    open_ended = (fields & ~_TOTAL_SAMPLES_BITS).to_bytes(8, "big")
-    samples, rate = _read(payload[:18] + open_ended + payload[26:], "FLAC", audio, total or None)
-    if rate != audio.sample_rate_hertz:
+    fields = int.from_bytes(payload[_STREAMINFO].ljust(8, b"\0"), "big")
+    rate, total = fields >> 44, fields & (1 << _TOTAL_BITS) - 1
+    if rate not in (0, audio.sample_rate_hertz):
         raise ChunkRejected(
             SAMPLE_RATE_MISMATCH,
             f"sample_rate_hertz {audio.sample_rate_hertz} contradicts the {rate} of the chunk's FLAC stream; "
             "declare the rate the stream has",
         )
+    # A total of 0 is unknown, as encoders write it into a pipe. Then libsndfile reads to the end of the
+    # payload; else it would pass over what follows the total in silence, such as a second stream.
+    open_ended = (fields - total).to_bytes(8, "big")
+    whole = payload[: _STREAMINFO.start] + open_ended + payload[_STREAMINFO.stop :]
+    samples, _ = _read(whole, "FLAC", audio, total or None)
     return _to_bytes(samples)
 
 
