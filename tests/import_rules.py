@@ -33,6 +33,7 @@ PURE = frozenset(
         "connectors.transcribe.eventstream",
         "connectors.transcribe.http2_frames",
         "connectors.transcribe.http2_protocol",
+        "connectors.transcribe.json_fields",
         "connectors.transcribe.model",
         "connectors.transcribe.presigned",
         "connectors.transcribe.protocol",
@@ -62,6 +63,7 @@ PURE = frozenset(
 )
 PURE_LIBRARIES = {
     "schemas.serde": {"fastavro"},
+    "connectors.transcribe.model": {"orjson"},
     "connectors.transcribe.sigv4": {"botocore"},
     "pipeline.audio_decoding": {"numpy", "soundfile"},
     "pipeline.resampling": {"numpy", "soxr"},

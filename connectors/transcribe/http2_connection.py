@@ -8,6 +8,8 @@ that concerns us, bytes that are no HTTP/2, a lost connection.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import h2.config
 import h2.connection
 import h2.errors
@@ -45,7 +47,7 @@ class Http2Connection:
         self.sent_bytes = 0  # of the request's body; it grows while the peer takes audio
 
     reading_paused = False  # the flow-control window holds the peer back
-    alpn_protocol = "h2"
+    alpn_protocol: ClassVar[str] = "h2"
 
     @property
     def protocol(self) -> Http2StreamProtocol:
