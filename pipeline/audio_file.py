@@ -196,7 +196,8 @@ class SoundFileReader:
 
 
 def _reason(error: Exception) -> str:
-    return str(getattr(error, "error_string", "") or type(error).__name__).rstrip(".")
+    text = str(getattr(error, "error_string", "") or type(error).__name__)
+    return text.removeprefix("Error : ").rstrip(".")
 
 
 def open_audio_file(path: Path, declared: DeclaredFormat) -> AudioFile:

@@ -148,6 +148,7 @@ class FileSession:
         self._fed_all = False
         self._held_from = 0  # chunks before it are covered
         self._failure: StreamFailure | None = None
+        self._retries = 0
         self._over = False
         self._interrupted = False
         self._give_up_at = math.inf
@@ -272,6 +273,7 @@ class FileSession:
         if not failure.retryable or report.failures > self._max_retries:
             self._failure, self._over = failure, True
         else:
+            self._retries += 1
             self._tell(
                 f"a stream was lost ({failure.code}: {failure.message}); retry {report.failures} of "
                 f"{self._max_retries}, from the first audio that no final covers"
@@ -285,7 +287,7 @@ class FileSession:
             covered_seconds=audio.seconds(cursor.resume.start_sample),
             finals=cursor.next_segment_index,
             streams=cursor.streams,
-            retries=cursor.retries,
+            retries=self._retries,
             failure=self._failure,
             interrupted=self._interrupted,
         )

@@ -106,15 +106,14 @@ class TerminalPrinter:
         match output:
             case EmitFinal(final):
                 self._open.pop(final.result_id, None)
+                self._redraw()
                 for line in final_lines(final):
                     self._console.print(Text(line), soft_wrap=True)
-            case EmitPartial(partial) if partial.superseded:
-                self._open.pop(partial.result_id, None)
             case EmitPartial(partial):
                 self._open[partial.result_id] = partial
-            case _:
-                return
-        self._redraw()
+                if partial.superseded:
+                    del self._open[partial.result_id]
+                self._redraw()
 
     def tell(self, sentence: str) -> None:
         self._live.stop()

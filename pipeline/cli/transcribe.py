@@ -246,8 +246,8 @@ def _leave(ending: Ending) -> None:
     typer.echo(f"medstream: {summary_line(ending)}", err=True)
     if ending.failure is not None:
         code = EXIT_CODES[ending.failure.kind]
-        failure = ending.failure
-        typer.echo(f"medstream: {failure.code}: {failure.message}; {code.remedy}", err=True)
+        reason = f"{ending.failure.code}: {ending.failure.message}".rstrip(". ")
+        typer.echo(f"medstream: {reason}; {code.remedy}", err=True)
         raise typer.Exit(code.number)
     if ending.interrupted:
         raise typer.Exit(INTERRUPTED)
