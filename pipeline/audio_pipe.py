@@ -10,7 +10,6 @@ too long (programs that write to a pipe do not know it) does not matter; FLAC ca
 from __future__ import annotations
 
 import io
-import sys
 import threading
 import wave
 from collections import deque
@@ -148,14 +147,30 @@ def open_audio(name: str, declared: DeclaredFormat, on_arrival: Callable[[], Non
     """The audio that `name` stands for: a file, a named pipe, or `-`; raises SettingsError."""
     path = Path(name)
     if name == STANDARD_INPUT:
-        # Not sys.stdin: a thread that waits in its buffer would disturb the end of the process.
-        stdin = io.FileIO(sys.stdin.fileno(), closefd=False)
-        return open_audio_pipe("standard input", stdin, declared, on_arrival)
+        return open_audio_pipe("standard input", _standard_input(), declared, on_arrival)
     if path.is_dir():
         raise SettingsError(AUDIO, f"{name} is a directory; name a file, or - for standard input")
     if path.is_fifo():
-        return open_audio_pipe(name, path.open("rb", buffering=0), declared, on_arrival)
+        return open_audio_pipe(name, _named_pipe(path), declared, on_arrival)
     return open_audio_file(path, declared)
+
+
+def _named_pipe(path: Path) -> io.FileIO:
+    try:
+        return io.FileIO(path)
+    except OSError as error:
+        raise SettingsError(AUDIO, f"{path} cannot be opened: {error.strerror}") from None
+
+
+def _standard_input() -> io.FileIO:
+    """Not sys.stdin: a thread that waits in its buffer would disturb the end of the process."""
+    try:
+        stdin = io.FileIO(0, closefd=False)
+    except OSError:
+        raise SettingsError(AUDIO, "there is no standard input; name a file") from None
+    if stdin.isatty():
+        raise SettingsError(AUDIO, "standard input is a terminal; pipe audio into it, or name a file")
+    return stdin
 
 
 def open_audio_pipe(

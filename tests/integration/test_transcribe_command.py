@@ -211,19 +211,22 @@ def test_no_name_of_a_file_reaches_the_service(endpoint: EndpointProcess, record
 # What breaks
 
 
-@pytest.mark.parametrize("speed", ["max", "6"])
+FAULTS = [
+    {"kind": "reset", "after_partials": 6},
+    {"kind": "exception", "after_partials": 6, "code": "InternalFailureException"},
+    {"kind": "exception", "after_partials": 10, "code": "LimitExceededException"},
+    {"kind": "clean_end", "after_partials": 6},
+    {"kind": "truncate", "after_partials": 6},
+    {"kind": "reset", "after_audio_seconds": 5.0},
+    {"kind": "reset", "after_partials": 2, "times": 3},
+]
+PACED_FAULTS = [FAULTS[0], FAULTS[3], FAULTS[-1]]
+
+
 @pytest.mark.parametrize(
-    "fault",
-    [
-        {"kind": "reset", "after_partials": 6},
-        {"kind": "exception", "after_partials": 6, "code": "InternalFailureException"},
-        {"kind": "exception", "after_partials": 10, "code": "LimitExceededException"},
-        {"kind": "clean_end", "after_partials": 6},
-        {"kind": "truncate", "after_partials": 6},
-        {"kind": "reset", "after_audio_seconds": 5.0},
-        {"kind": "reset", "after_partials": 2, "times": 3},
-    ],
-    ids=lambda fault: "-".join(str(value) for value in fault.values()),
+    ("fault", "speed"),
+    [*((fault, "max") for fault in FAULTS), *((fault, "6") for fault in PACED_FAULTS)],
+    ids=lambda value: "-".join(map(str, value.values())) if isinstance(value, dict) else value,
 )
 def test_a_stream_lost_midway_costs_nothing(
     endpoint: EndpointProcess, recordings: Path, fault: dict[str, Any], speed: str
@@ -261,7 +264,7 @@ def test_two_channels_recover_too(endpoint: EndpointProcess, recordings: Path) -
 
 
 def test_a_service_that_takes_audio_slowly_holds_the_sender(endpoint: EndpointProcess) -> None:
-    endpoint.inject({"kind": "slow_read", "seconds": 0.02})
+    endpoint.inject({"kind": "slow_read", "seconds": 0.005})
     check(transcribe(endpoint, "-", f"--sample-rate={RATE}", "--json", "--speed=max", stdin=PCM))
 
 
@@ -336,6 +339,24 @@ def test_empty_standard_input_is_1(endpoint: EndpointProcess) -> None:
     done = transcribe(endpoint, "-", f"--sample-rate={RATE}", stdin=b"")
     assert done.returncode == 1
     assert b"there is no audio" in done.stderr
+
+
+def test_a_terminal_is_no_recording(endpoint: EndpointProcess) -> None:
+    ours, theirs = os.openpty()
+    try:
+        done = subprocess.run(
+            command(endpoint.url, "-", f"--sample-rate={RATE}"),
+            env=environment(endpoint),
+            stdin=theirs,
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert done.returncode == 1
+    assert b"standard input is a terminal" in done.stderr
 
 
 def test_wrong_usage_is_2(endpoint: EndpointProcess, recordings: Path) -> None:
