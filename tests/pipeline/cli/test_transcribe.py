@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,14 @@ from pipeline.failures import FailureKind
 from pipeline.transcript_text import Ending
 
 NOWHERE = ("--endpoint-url=http://127.0.0.1:1", "--region=us-east-1", "--max-retries=0")
+
+
+@pytest.fixture(autouse=True)
+def _log_level_restored() -> Iterator[None]:
+    logger = logging.getLogger("pipeline.live_streams")
+    before = logger.level
+    yield
+    logger.setLevel(before)
 
 
 @pytest.fixture(autouse=True)
