@@ -11,46 +11,73 @@ import time
 from dataclasses import dataclass
 from functools import lru_cache
 
+from connectors.transcribe.clock import ServiceClock
 from connectors.transcribe.credentials import CredentialsSource
-from connectors.transcribe.endpoint import Endpoint, resolve_endpoint
-from connectors.transcribe.errors import CredentialsExpiredError
-from connectors.transcribe.http2 import open_http2_stream, tls_context
+from connectors.transcribe.endpoint import HTTP2, WEBSOCKET, Endpoint, resolve_endpoint
+from connectors.transcribe.errors import CredentialsExpiredError, SignatureExpiredError
+from connectors.transcribe.http2 import open_http2_stream
 from connectors.transcribe.model import StartMedicalStreamTranscriptionRequest
+from connectors.transcribe.sigv4 import Credentials
 from connectors.transcribe.stream import TranscribeStream
+from connectors.transcribe.websocket import open_websocket_stream
 from pipeline.elements import AudioFormat, SessionSettings
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceSettings:
-    """Where the service is; `ca_bundle` is the path of a PEM file on the worker, for a private endpoint."""
+    """Where the service is and how it is reached: `transport` is "http2" or "websocket".
+
+    `ca_bundle` is the path of a PEM file on the worker, for a private endpoint.
+    """
 
     region: str
     endpoint_url: str | None = None
+    transport: str = HTTP2
+    use_fips: bool = False
+    use_dualstack: bool = False
     allow_cleartext: bool = False
     ca_bundle: str | None = None
     profile_name: str | None = None
 
     def endpoint(self) -> Endpoint:
         """The resolved endpoint; raises EndpointError."""
-        return resolve_endpoint(self.region, self.endpoint_url, allow_cleartext=self.allow_cleartext)
+        return resolve_endpoint(
+            self.region,
+            self.endpoint_url,
+            transport=self.transport,
+            use_fips=self.use_fips,
+            use_dualstack=self.use_dualstack,
+            allow_cleartext=self.allow_cleartext,
+        )
 
     async def open_stream(
         self, audio: AudioFormat, settings: SessionSettings, stream_id: str
     ) -> TranscribeStream:
         """A new stream with `stream_id` as its SessionId; raises TranscribeError."""
         request = medical_request(audio, settings, stream_id)
-        request.validate()
         loop = asyncio.get_running_loop()
         source = _credentials_source(self.profile_name)
         credentials = await loop.run_in_executor(None, source.current)
-        context = tls_context(self.ca_bundle) if self.ca_bundle else None
         try:
-            return await open_http2_stream(
-                self.endpoint(), request, credentials, now_ms=_now_ms, ssl_context=context
-            )
+            return await self._open(request, credentials)
         except CredentialsExpiredError:
             source.reload()  # the next try, after the session's backoff, walks the chain again
             raise
+
+    async def _open(
+        self, request: StartMedicalStreamTranscriptionRequest, credentials: Credentials
+    ) -> TranscribeStream:
+        """Open a stream; once more if the refusal showed that the machine's clock is wrong."""
+        endpoint = self.endpoint()
+        clock = _service_clock(endpoint.url)
+        opener = open_websocket_stream if self.transport == WEBSOCKET else open_http2_stream
+        offset_ms = clock.offset_ms
+        try:
+            return await opener(endpoint, request, credentials, clock=clock, ca_bundle=self.ca_bundle)
+        except SignatureExpiredError:
+            if clock.offset_ms == offset_ms:
+                raise
+        return await opener(endpoint, request, credentials, clock=clock, ca_bundle=self.ca_bundle)
 
 
 def medical_request(
@@ -78,6 +105,12 @@ def medical_request(
 def _credentials_source(profile_name: str | None) -> CredentialsSource:
     """One chain per process and profile: it caches and refreshes what it finds."""
     return CredentialsSource(profile_name)
+
+
+@lru_cache(maxsize=8)
+def _service_clock(_endpoint_url: str) -> ServiceClock:
+    """One clock per process and endpoint: what one stream's refusal taught serves all."""
+    return ServiceClock(_now_ms)
 
 
 def _now_ms() -> int:

@@ -15,6 +15,10 @@ from urllib.parse import SplitResult, urlsplit
 from connectors.transcribe.errors import EndpointError, bounded
 
 DEFAULT_PORTS = {"https": 443, "http": 80}
+HTTP2, WEBSOCKET = "http2", "websocket"
+TRANSPORTS = (HTTP2, WEBSOCKET)
+_WEBSOCKET_SCHEMES = {"wss": "https", "ws": "http"}  # how people write it; the connection is the same
+REGIONAL_PORTS = {HTTP2: 443, WEBSOCKET: 8443}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +51,24 @@ def resolve_endpoint(
     region: str,
     endpoint_url: str | None = None,
     *,
+    transport: str = HTTP2,
     use_fips: bool = False,
     use_dualstack: bool = False,
     allow_cleartext: bool = False,
 ) -> Endpoint:
-    """The endpoint for `region`, or for `endpoint_url` when given; raises `EndpointError`."""
+    """The endpoint for `region`, or for `endpoint_url` when given; raises `EndpointError`.
+
+    The service's WebSockets have a port of their own; an `endpoint_url` serves either transport.
+    """
+    if transport not in TRANSPORTS:
+        raise EndpointError(f"--transport {transport!r} is not one of {', '.join(TRANSPORTS)}")
     if endpoint_url is None:
-        return Endpoint("https", regional_host(region, use_fips, use_dualstack), 443, region)
+        host = regional_host(region, use_fips, use_dualstack)
+        return Endpoint("https", host, REGIONAL_PORTS[transport], region)
     if use_fips or use_dualstack:
         raise EndpointError(
-            "--endpoint-url cannot be combined with FIPS or dual-stack; leave one of them out"
+            "--endpoint-url cannot be combined with --use-fips-endpoint or --use-dualstack-endpoint; "
+            "leave one of them out"
         )
     return _from_url(endpoint_url, region, allow_cleartext)
 
@@ -81,18 +93,19 @@ def is_loopback(host: str) -> bool:
 def _from_url(endpoint_url: str, region: str, allow_cleartext: bool) -> Endpoint:
     parts, port = _split(endpoint_url)
     host = parts.hostname or ""
-    if parts.scheme not in DEFAULT_PORTS or not host:
+    scheme = _WEBSOCKET_SCHEMES.get(parts.scheme, parts.scheme)
+    if scheme not in DEFAULT_PORTS or not host:
         raise _refusal(endpoint_url, "it must look like https://host:port or http://127.0.0.1:port")
     if parts.username is not None or parts.password is not None:
         # The URL is not repeated: it holds a password.
         raise EndpointError("--endpoint-url must not contain a user name or a password; remove them")
     if parts.path not in ("", "/") or parts.query or parts.fragment:
         raise _refusal(endpoint_url, "it must end after the host and port; the path is the operation's own")
-    if parts.scheme == "http" and not allow_cleartext and not is_loopback(host):
+    if scheme == "http" and not allow_cleartext and not is_loopback(host):
         raise _refusal(
             endpoint_url, "audio would cross the network in the open; use https, or pass --insecure"
         )
-    return Endpoint(parts.scheme, host, port or DEFAULT_PORTS[parts.scheme], region)
+    return Endpoint(scheme, host, port or DEFAULT_PORTS[scheme], region)
 
 
 def _split(endpoint_url: str) -> tuple[SplitResult, int | None]:

@@ -12,7 +12,7 @@ The tree::
     ├── ServiceError                      the service answered with an exception
     │   ├── BadRequestError
     │   │   ├── IdleTimeoutError          retryable: no audio for 15 s
-    │   │   ├── SignatureExpiredError     retryable: audio was sent too far ahead of its signatures
+    │   │   ├── SignatureExpiredError     retryable: audio too far ahead, or a clock now corrected
     │   │   ├── CredentialsExpiredError   retryable: the next stream loads fresh credentials
     │   │   └── IncompleteEndError        retryable: the stream ended without the signed empty frame
     │   ├── LimitExceededError            retryable, throttling
@@ -122,7 +122,10 @@ class IdleTimeoutError(BadRequestError):
 
 
 class SignatureExpiredError(BadRequestError):
-    """An event's signature was older than five minutes when the service processed it."""
+    """A signature's date is over five minutes from the service's clock: sent too far ahead, or clocks differ.
+
+    A clock that differs is corrected by the answer's date (`clock`), so the next stream fares better.
+    """
 
     retryable = True
 
@@ -342,6 +345,8 @@ _BY_CODE: dict[str, type[ServiceError]] = {
     "ExpiredTokenException": CredentialsExpiredError,
     "ExpiredToken": CredentialsExpiredError,
     "RequestExpired": SignatureExpiredError,
+    "RequestTimeTooSkewed": SignatureExpiredError,
+    "RequestInTheFuture": SignatureExpiredError,
 }
 
 # One exception class covers causes of different kinds; only the text tells them apart. The texts are those
@@ -349,6 +354,7 @@ _BY_CODE: dict[str, type[ServiceError]] = {
 _BY_TEXT: tuple[tuple[str, type[ServiceError]], ...] = (
     ("no new audio was received", IdleTimeoutError),
     ("signature expired", SignatureExpiredError),
+    ("signature not yet current", SignatureExpiredError),
     ("security token included in the request is expired", CredentialsExpiredError),
     ("without the preceding empty frame", IncompleteEndError),
     ("another stream is in progress with the same session", ConflictError),

@@ -20,10 +20,11 @@ from connectors.transcribe.errors import (
     ProtocolError,
     StreamRefusedError,
     StreamResetError,
+    TlsError,
     TranscribeError,
 )
 from connectors.transcribe.http2_frames import FrameFilter, Goaway
-from connectors.transcribe.protocol import MedicalStreamProtocol
+from connectors.transcribe.http2_protocol import Http2StreamProtocol
 
 STREAM_ID = 1  # the first stream a client opens, and the only one here
 _CONFIG = h2.config.H2Configuration(client_side=True, header_encoding="utf-8")
@@ -33,7 +34,7 @@ _PING = b"alive?\0\0"
 class Http2Connection:
     """The client's end of a connection; failures are reported to `protocol` and nowhere else."""
 
-    def __init__(self, protocol: MedicalStreamProtocol) -> None:
+    def __init__(self, protocol: Http2StreamProtocol) -> None:
         self._protocol = protocol
         self._h2 = h2.connection.H2Connection(_CONFIG)
         self._filter = FrameFilter()
@@ -42,6 +43,13 @@ class Http2Connection:
         self._unacknowledged_bytes = 0
         self._first_bytes = True
         self.sent_bytes = 0  # of the request's body; it grows while the peer takes audio
+
+    reading_paused = False  # the flow-control window holds the peer back
+    alpn_protocol = "h2"
+
+    @property
+    def protocol(self) -> Http2StreamProtocol:
+        return self._protocol
 
     @property
     def pending_bytes(self) -> int:
@@ -52,6 +60,11 @@ class Http2Connection:
         """Queue the preface and the signed request."""
         self._h2.initiate_connection()
         self._h2.send_headers(STREAM_ID, self._protocol.start(now_ms))
+
+    def tls_established(self, alpn_protocol: str | None) -> None:
+        """Fail the stream unless HTTP/2 was agreed on."""
+        if alpn_protocol != "h2":
+            self._fail(TlsError("the endpoint does not offer HTTP/2 over TLS (ALPN h2)"))
 
     def send(self, data: bytes, *, end_stream: bool = False) -> None:
         """Queue bytes of the request's body; `end_stream` ends our side after them."""

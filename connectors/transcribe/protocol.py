@@ -1,11 +1,12 @@
-"""One transcription stream above HTTP/2, without any I/O: what to send, and what the received bytes mean.
+"""One transcription stream, whatever carries it, without any I/O: what to send, what received bytes mean.
 
-A shell calls `start` for the request headers, then moves bytes: `send_audio` and `end` return what to
-write; `receive_response`, `receive_data`, `receive_end` and `receive_failure` take what arrived; `next_event`
-gives events in order. Sending and receiving are two halves, each with its own state::
+The carrier's form of the protocol (`http2_protocol`, `websocket_protocol`) starts the request and says how an
+event goes on the wire, signed or not; all else is here. A shell then moves bytes: `send_audio` and `end`
+return what to write; `receive_response`, `receive_data`, `receive_end` and `receive_failure` take what
+arrived; `next_event` gives events in order. Sending and receiving are two halves, each with its own state::
 
     sending:    IDLE -start-> OPEN -end-> ENDED
-    receiving:  IDLE -start-> WAITING -200-> STREAMING -end-> ENDED
+    receiving:  IDLE -start-> WAITING -accepted-> STREAMING -end-> ENDED
                               WAITING -other status-> REFUSED -end-> FAILED
                 any but ENDED -exception event, malformed bytes, transport failure-> FAILED
 
@@ -17,9 +18,11 @@ closes nothing.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterable
 from enum import Enum, auto
+from typing import ClassVar
 
 from connectors.transcribe.errors import (
     IllegalCallError,
@@ -29,15 +32,13 @@ from connectors.transcribe.errors import (
     TruncatedStreamError,
     error_from_code,
 )
-from connectors.transcribe.events import CONTENT_TYPE, encode_audio_event, message_of, parse_event
+from connectors.transcribe.events import message_of, parse_event
 from connectors.transcribe.eventstream import MessageDecoder
 from connectors.transcribe.model import (
     HEADER_PREFIX,
-    PATH,
     MedicalTranscriptEvent,
     StartMedicalStreamTranscriptionRequest,
 )
-from connectors.transcribe.sigv4 import Credentials, EventSigner, sign_request
 
 MAX_ERROR_BODY_BYTES = 64 * 1024
 MAX_ENCODED_CHUNK_BYTES = 32 * 1024  # flac and ogg-opus; PCM is limited to one second
@@ -89,35 +90,26 @@ _RECEIVE: dict[tuple[ReceiveState, str], ReceiveState] = {
 }
 
 
-class MedicalStreamProtocol:
+class MedicalStreamProtocol(ABC):
     """The client's side of one stream; every time is `now_ms`, milliseconds since the epoch."""
 
-    def __init__(
-        self,
-        request: StartMedicalStreamTranscriptionRequest,
-        credentials: Credentials,
-        *,
-        authority: str,
-        region: str,
-        scheme: str = "https",
-    ) -> None:
+    accepted_status: ClassVar[int]
+    """The HTTP status with which the service accepts a stream; any other is a refusal."""
+
+    def __init__(self, request: StartMedicalStreamTranscriptionRequest) -> None:
         request.validate()
         self._request = request
-        self._credentials = credentials
-        self._authority = authority
-        self._region = region
-        self._scheme = scheme
         self._send = SendState.IDLE
         self._receive = ReceiveState.IDLE
-        self._signer: EventSigner | None = None
         self._decoder = MessageDecoder()
         self._events: deque[MedicalTranscriptEvent] = deque()
         self._failure: TranscribeError | None = None
         self._refusal = (0, "")
         self._refusal_body = bytearray()
-        self.accepted = False  # the service answered 200
+        self.accepted = False  # the service took the stream
         self.session_id = request.session_id
         self.request_id: str | None = None
+        self.server_date: str | None = None  # the response's Date header
 
     @property
     def send_state(self) -> SendState:
@@ -139,40 +131,43 @@ class MedicalStreamProtocol:
         """What the stream failed with."""
         return self._failure
 
+    @property
+    def waiting_events(self) -> int:
+        """Events received that `next_event` has not given yet."""
+        return len(self._events)
+
     # Sending
 
-    def start(self, now_ms: int) -> list[tuple[str, str]]:
-        """The signed request's headers in HTTP/2's order: pseudo-headers first, names in lower case."""
-        send, receive = self._next_send("start"), self._next_receive("start")
-        headers = {"content-type": CONTENT_TYPE, **self._request.to_headers()}
-        signed = sign_request("POST", self._authority, PATH, headers, self._credentials, self._region, now_ms)
-        self._signer = EventSigner(self._credentials, self._region, signed.seed_signature)
-        self._send, self._receive = send, receive
-        pseudo = [
-            (":method", "POST"),
-            (":scheme", self._scheme),
-            (":authority", self._authority),
-            (":path", PATH),
-        ]
-        return pseudo + [(name, value) for name, value in signed.headers.items() if name != "host"]
-
     def send_audio(self, audio_chunk: bytes, now_ms: int) -> bytes:
-        """The signed event around a chunk; raises the stream's failure, or `ParameterError` for its size."""
+        """The event around a chunk; raises the stream's failure, or `ParameterError` for the chunk's size."""
         send = self._next_send("send_audio")
         if not 0 < len(audio_chunk) <= self.max_chunk_bytes:
             # An empty AudioEvent would end the stream.
             rule = f"a chunk has 1 to {self.max_chunk_bytes} bytes"
             raise ParameterError.of("AudioChunk", f"{len(audio_chunk)} bytes", rule)
-        signer = self._check_sendable()
+        self._check_sendable()
         self._send = send
-        return signer.sign(encode_audio_event(audio_chunk), now_ms)
+        return self._seal(audio_chunk, now_ms)
 
     def end(self, now_ms: int) -> bytes:
-        """The signed empty event after which the shell ends its side of the HTTP/2 stream."""
+        """The event that says no more audio comes; the shell ends its side of an HTTP/2 stream after it."""
         send = self._next_send("end")
-        signer = self._check_sendable()
+        self._check_sendable()
         self._send = send
-        return signer.sign_end(now_ms)
+        return self._seal_end(now_ms)
+
+    @abstractmethod
+    def _seal(self, audio_chunk: bytes, now_ms: int) -> bytes:
+        """A chunk as it goes on the wire."""
+
+    @abstractmethod
+    def _seal_end(self, now_ms: int) -> bytes:
+        """The end of the audio as it goes on the wire."""
+
+    def _begin(self) -> None:
+        """The request is on its way; raises `IllegalCallError` the second time."""
+        send, receive = self._next_send("start"), self._next_receive("start")
+        self._send, self._receive = send, receive
 
     @property
     def max_chunk_bytes(self) -> int:
@@ -181,23 +176,22 @@ class MedicalStreamProtocol:
             return MAX_ENCODED_CHUNK_BYTES
         return self._request.media_sample_rate_hertz * 2 * (self._request.number_of_channels or 1)
 
-    def _check_sendable(self) -> EventSigner:
+    def _check_sendable(self) -> None:
         if self._failure is not None:
             raise self._failure
         if self._receive is ReceiveState.ENDED:
             raise StreamEndedError("the service has ended the stream", request_id=self.request_id)
-        if self._signer is None:  # the table does not let this happen
-            raise IllegalCallError("the stream was not started")
-        return self._signer
 
     # Receiving
 
     def receive_response(self, status: int, headers: Iterable[tuple[str, str]]) -> None:
-        """The response's head; any status but 200 is a refusal, complete with `receive_end`."""
-        self._receive = self._next_receive("accepted" if status == 200 else "refused")
+        """The response's head, names in lower case; a refusal is complete with `receive_end`."""
+        self._receive = self._next_receive("accepted" if status == self.accepted_status else "refused")
         by_name = dict(headers)
         self.request_id = by_name.get("x-amzn-request-id") or by_name.get("x-amzn-requestid")
-        self.session_id = by_name.get(HEADER_PREFIX + "session-id") or self.session_id
+        given_id = by_name.get(HEADER_PREFIX + "session-id") or by_name.get("x-amzn-sessionid")
+        self.session_id = given_id or self.session_id
+        self.server_date = by_name.get("date")
         if self._receive is ReceiveState.STREAMING:
             self.accepted = True
         elif self._receive is ReceiveState.REFUSED:

@@ -1,8 +1,8 @@
 """The seam between the session engine and a transport: one live stream, whatever carries it.
 
-HTTP/2 implements it (`http2.open_http2_stream`); another transport has to pass the same tests. All methods
-raise `errors.TranscribeError` and nothing else, apart from cancellation. A stream is used from one event
-loop; one task may send while another receives.
+`http2.open_http2_stream` and `websocket.open_websocket_stream` open one; both pass the same tests. All
+methods raise `errors.TranscribeError` and nothing else, apart from cancellation. A stream is used from one
+event loop; one task may send while another receives.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ import typer
 
 from connectors.kafka.client import ClientConfig
 from connectors.transcribe.credentials import resolve_region
+from connectors.transcribe.endpoint import HTTP2, TRANSPORTS
 from pipeline.cli import logs
 from pipeline.elements import SessionSettings
 from pipeline.errors import JobFailed, SettingsError
@@ -72,6 +73,23 @@ def run(
     endpoint_url: Annotated[
         str | None, _option("A Transcribe-compatible endpoint instead of AWS.", "ENDPOINT_URL")
     ] = None,
+    transport: Annotated[
+        str, _option("How streams reach the service: http2 or websocket.", "TRANSPORT")
+    ] = HTTP2,
+    use_fips_endpoint: Annotated[
+        bool,
+        typer.Option(
+            "--use-fips-endpoint", envvar="AWS_USE_FIPS_ENDPOINT", help="The region's FIPS endpoint."
+        ),
+    ] = False,
+    use_dualstack_endpoint: Annotated[
+        bool,
+        typer.Option(
+            "--use-dualstack-endpoint",
+            envvar="AWS_USE_DUALSTACK_ENDPOINT",
+            help="The region's endpoint with IPv6.",
+        ),
+    ] = False,
     ca_bundle: Annotated[
         Path | None, _option("PEM file to trust for --endpoint-url; on the workers too.", "CA_BUNDLE")
     ] = None,
@@ -113,6 +131,9 @@ def run(
         service=ServiceSettings(
             region=resolve_region(region, profile),
             endpoint_url=endpoint_url,
+            transport=_one_of("--transport", transport, TRANSPORTS),
+            use_fips=use_fips_endpoint,
+            use_dualstack=use_dualstack_endpoint,
             allow_cleartext=insecure,
             ca_bundle=None if ca_bundle is None else str(ca_bundle),
             profile_name=profile,

@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import socket
-import ssl
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ import psutil
 import pytest
 import trustme
 
+from connectors.transcribe.clock import ServiceClock
 from connectors.transcribe.endpoint import resolve_endpoint
 from connectors.transcribe.errors import (
     AccessDeniedError,
@@ -31,7 +31,7 @@ from connectors.transcribe.errors import (
     TransportError,
     TruncatedStreamError,
 )
-from connectors.transcribe.http2 import open_http2_stream, tls_context
+from connectors.transcribe.http2 import open_http2_stream
 from connectors.transcribe.model import MedicalResult, StartMedicalStreamTranscriptionRequest
 from connectors.transcribe.sigv4 import Credentials
 from connectors.transcribe.stream import TranscribeStream
@@ -55,12 +55,14 @@ async def connect(
     *,
     region: str = "us-east-1",
     credentials: Credentials = CREDENTIALS,
-    context: ssl.SSLContext | None = None,
+    ca_bundle: str | None = None,
     **parameters: Any,
 ) -> TranscribeStream:
     request = StartMedicalStreamTranscriptionRequest(**parameters)
     endpoint = resolve_endpoint(region, url)
-    return await open_http2_stream(endpoint, request, credentials, now_ms=now_ms, ssl_context=context)
+    return await open_http2_stream(
+        endpoint, request, credentials, clock=ServiceClock(now_ms), ca_bundle=ca_bundle
+    )
 
 
 async def transcribe(
@@ -200,7 +202,7 @@ def test_tls_with_a_private_authority(start: Callable[..., EndpointProcess], tmp
     authority.cert_pem.write_to_path(bundle)
     endpoint = start("--tls-cert", str(certificate), "--tls-key", str(key))
     assert endpoint.url.startswith("https://")
-    assert final_words(run(endpoint.url, context=tls_context(str(bundle)))) == EXPECTED
+    assert final_words(run(endpoint.url, ca_bundle=str(bundle))) == EXPECTED
 
 
 def test_the_built_in_script_gives_finals_for_any_audio(start: Callable[..., EndpointProcess]) -> None:

@@ -1,9 +1,9 @@
 """The endpoint as an ASGI 3 application: routes, admission, errors before a stream.
 
-`POST /medical-stream-transcription` is full duplex over HTTP/2: the 200 and its headers go out before any
-audio is awaited, results while audio comes in (`exchange.py`). A refused request gets an HTTP status, the
-header
-`x-amzn-errortype` and a JSON body, as the service sends them.
+`POST /medical-stream-transcription` is full duplex over HTTP/2, `GET /medical-stream-transcription-websocket`
+a WebSocket; the standard operation has paths of its own (`operations.py`). The answer's head goes out before
+any audio is awaited, results while audio comes in (`exchange.py`). A refused request gets an HTTP status, the
+header `x-amzn-errortype` and a JSON body, as the service sends them.
 
 Beside the service there are local routes, over HTTP/1.1 too: `GET|POST|DELETE /_local/faults` (see
 `faults.py`) and `GET /_local/status`.
@@ -14,16 +14,25 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import MutableMapping
+from email.utils import formatdate
 from typing import Any
 
-from connectors.transcribe.model import PATH
 from deploy.local.transcribe.authentication import SignedHttpRequest
+from deploy.local.transcribe.carriers import (
+    Carrier,
+    Headers,
+    Http2Carrier,
+    Receive,
+    SendMessage,
+    WebSocketCarrier,
+)
 from deploy.local.transcribe.errors import FaultError, ServiceFault, bad_request
 from deploy.local.transcribe.event_log import EventLog
-from deploy.local.transcribe.exchange import Exchange, Receive, SendMessage, now_ms
+from deploy.local.transcribe.exchange import Exchange
 from deploy.local.transcribe.faults import parse_faults
+from deploy.local.transcribe.front import Front
+from deploy.local.transcribe.operations import OPERATIONS, Operation
 from deploy.local.transcribe.recognition import RecognitionHost
-from deploy.local.transcribe.results import encode_error_body
 from deploy.local.transcribe.service import Admission, TranscribeService
 
 Scope = MutableMapping[str, Any]
@@ -34,28 +43,38 @@ _log = logging.getLogger(__name__)
 
 
 class TranscribeApp:
-    """The ASGI 3 application."""
+    """The ASGI 3 application; `front` is set by the server that has one."""
 
     def __init__(self, service: TranscribeService, host: RecognitionHost, event_log: EventLog) -> None:
         self._service = service
         self._host = host
         self._event_log = event_log
         self._exchanges: set[Exchange] = set()
+        self.front: Front | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: SendMessage) -> None:
         """Serve one request."""
-        if scope["type"] != "http":
-            return  # a WebSocket that is not accepted is refused by the server with 403
-        if scope["path"].startswith("/_local/"):
+        if scope["type"] == "http" and scope["path"].startswith("/_local/"):
             await self._serve_control(scope, receive, send)
-            return
+        elif scope["type"] in ("http", "websocket"):
+            if scope["type"] == "websocket":
+                await receive()  # ASGI's `websocket.connect`, which carries nothing
+            await self._serve_stream(scope, self._carrier(scope, receive, send))
+
+    def _carrier(self, scope: Scope, receive: Receive, send: SendMessage) -> Carrier:
+        connection = None if self.front is None else self.front.find(scope.get("client"))
+        kind = WebSocketCarrier if scope["type"] == "websocket" else Http2Carrier
+        return kind(receive, send, connection)
+
+    async def _serve_stream(self, scope: Scope, carrier: Carrier) -> None:
         try:
             admission = self._admit(scope)
-            exchange = Exchange(self._service, admission, self._event_log, receive, send)
+            headers = self._response_headers(admission, scope)
+            exchange = Exchange(self._service, admission, self._event_log, carrier, headers)
             await exchange.open_recognition(self._host)
         except ServiceFault as fault:
             _log.info("request refused: %s", fault.code)
-            await _send_error(send, fault)
+            await carrier.refuse(fault, self._date())
             return
         self._exchanges.add(exchange)
         try:
@@ -69,11 +88,20 @@ class TranscribeApp:
             exchange.abort()
 
     def _admit(self, scope: Scope) -> Admission:
-        if scope["path"] != PATH or scope["method"] != "POST":
-            raise ServiceFault("UnknownOperationException", f"There is only POST {PATH}.")
-        if scope["http_version"] != "2":
-            raise bad_request("The operation needs HTTP/2; the request came over HTTP/1.1.")
-        return self._service.admit(_signed_request(scope), now_ms())
+        operation = _operation(scope)
+        client = scope.get("client") or ("", "")
+        return self._service.admit(
+            operation, _signed_request(scope), self._service.now_ms(), f"{client[0]}:{client[1]}"
+        )
+
+    def _response_headers(self, admission: Admission, scope: Scope) -> Headers:
+        """The parameters echoed over HTTP/2; a WebSocket's answer has headers of its own."""
+        if scope["type"] != "websocket":
+            return [*admission.response_headers(), ("date", self._date())]
+        return admission.upgrade_headers(scope["path"])
+
+    def _date(self) -> str:
+        return formatdate(self._service.now_ms() / 1000, usegmt=True)
 
     async def _serve_control(self, scope: Scope, receive: Receive, send: SendMessage) -> None:
         faults = self._service.faults
@@ -100,11 +128,27 @@ class TranscribeApp:
         await _send_json(send, 200, document)
 
 
+def _operation(scope: Scope) -> Operation:
+    operation = OPERATIONS.get(scope["path"])
+    is_websocket = scope["type"] == "websocket"
+    if operation is None or operation.is_websocket != is_websocket:
+        known = ", ".join(
+            f"{'WebSocket' if o.is_websocket else 'POST'} {o.path}" for o in OPERATIONS.values()
+        )
+        raise ServiceFault("UnknownOperationException", f"There is no such operation; there are {known}.")
+    if not is_websocket and scope["method"] != "POST":
+        raise ServiceFault("UnknownOperationException", f"There is only POST {operation.path}.")
+    if not is_websocket and scope["http_version"] != "2":
+        raise bad_request("The operation needs HTTP/2; the request came over HTTP/1.1.")
+    return operation
+
+
 def _signed_request(scope: Scope) -> SignedHttpRequest:
     headers: dict[str, str] = {}
     for raw_name, raw_value in scope["headers"]:
         headers[raw_name.decode("latin-1").lower()] = raw_value.decode("latin-1")
-    return SignedHttpRequest(scope["method"], scope["path"], scope["query_string"].decode("latin-1"), headers)
+    method = scope.get("method", "GET")  # a WebSocket's handshake is a GET
+    return SignedHttpRequest(method, scope["path"], scope["query_string"].decode("latin-1"), headers)
 
 
 async def _read_body(receive: Receive) -> bytes:
@@ -121,10 +165,3 @@ async def _send_json(send: SendMessage, status: int, document: object) -> None:
     headers = [(b"content-type", b"application/json")]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": json.dumps(document).encode()})
-
-
-async def _send_error(send: SendMessage, fault: ServiceFault) -> None:
-    """The answer before a stream: HTTP status, `x-amzn-errortype`, and the message in JSON."""
-    headers = [(b"content-type", b"application/json"), (b"x-amzn-errortype", fault.code.encode())]
-    await send({"type": "http.response.start", "status": fault.http_status, "headers": headers})
-    await send({"type": "http.response.body", "body": encode_error_body(fault.message)})

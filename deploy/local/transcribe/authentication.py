@@ -7,6 +7,7 @@ accepted, how old a signature may be.
 Clients differ in how they sign, and all of these reach the real service, so all are accepted:
 
 * `host` with or without the port, or the pseudo-header `:authority` in its place (JavaScript SDK);
+* over a WebSocket the signature is in the query (`presigned`), and says how long it is good for;
 * a payload hash of `STREAMING-AWS4-HMAC-SHA256-EVENTS` or, with no `x-amz-content-sha256` header, of an
 empty body.
 """
@@ -15,13 +16,14 @@ from __future__ import annotations
 
 import hmac
 from calendar import timegm
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import strptime
 from urllib.parse import parse_qsl
 
 from connectors.transcribe.errors import AuthorizationFormatError, EventStreamError
 from connectors.transcribe.eventstream import Message
+from connectors.transcribe.presigned import MAX_EXPIRES_SECONDS, PresignedQuery, parse_presigned
 from connectors.transcribe.sigv4 import (
     EMPTY_PAYLOAD_SHA256,
     MAX_SIGNATURE_AGE_MS,
@@ -72,15 +74,28 @@ class Keyring:
         date_time = _signing_date(request, authorization)
         check_age(date_time, _parse_ms(date_time), now_ms)
         key = derive_signing_key(secret, authorization.scope.date, self.region)
-        for canonical in _canonical_variants(request, authorization):
-            expected = request_signature(key, canonical, date_time, authorization.scope)
-            if hmac.compare_digest(expected, authorization.signature):
-                return EventVerifier(self.region, secret, authorization.signature)
-        raise ServiceFault(
-            "InvalidSignatureException",
-            "The request signature we calculated does not match the signature you provided. "
-            "Check your AWS Secret Access Key and signing method.",
-        )
+        query = parse_qsl(request.query, keep_blank_values=True)
+        canonical = _canonical_variants(request, query, authorization, _payload_hashes(request))
+        _compare(canonical, key, date_time, authorization)
+        return EventVerifier(self.region, secret, authorization.signature)
+
+    def verify_presigned(self, request: SignedHttpRequest, now_ms: int) -> None:
+        """Check the signature in the query of a WebSocket's request; nothing after it is signed.
+
+        Raises:
+            ServiceFault: Names what is wrong: parameter, key, region, age or signature.
+        """
+        try:
+            presigned = parse_presigned(parse_qsl(request.query, keep_blank_values=True))
+        except AuthorizationFormatError as error:
+            raise ServiceFault("IncompleteSignatureException", f"{error}.") from None
+        authorization = presigned.authorization
+        secret = self._secret(authorization)
+        _check_host_signed(authorization)
+        _check_expiry(presigned, now_ms)
+        key = derive_signing_key(secret, authorization.scope.date, self.region)
+        canonical = _canonical_variants(request, presigned.signed, authorization, (EMPTY_PAYLOAD_SHA256,))
+        _compare(canonical, key, presigned.date_time, authorization)
 
     def _secret(self, authorization: Authorization) -> str:
         scope = authorization.scope
@@ -113,11 +128,41 @@ def _authorization(request: SignedHttpRequest) -> Authorization:
         authorization = parse_authorization(value)
     except AuthorizationFormatError as error:
         raise ServiceFault("IncompleteSignatureException", f"{error}.") from None
+    _check_host_signed(authorization)
+    return authorization
+
+
+def _check_host_signed(authorization: Authorization) -> None:
     if not {"host", ":authority"} & set(authorization.signed_headers):
         raise ServiceFault(
             "InvalidSignatureException", "'Host' must be a 'SignedHeader' in the Authorization."
         )
-    return authorization
+
+
+def _check_expiry(presigned: PresignedQuery, now_ms: int) -> None:
+    """A presigned URL opens a stream for as long as it says, five minutes at most."""
+    if not 1 <= presigned.expires_seconds <= MAX_EXPIRES_SECONDS:
+        raise bad_request(f"X-Amz-Expires must be 1 to {MAX_EXPIRES_SECONDS} seconds.")
+    date_ms = _parse_ms(presigned.date_time)
+    if date_ms is None or not presigned.date_time.startswith(presigned.authorization.scope.date):
+        raise ServiceFault(
+            "IncompleteSignatureException",
+            "X-Amz-Date (YYYYMMDDTHHMMSSZ) is missing or is not of the day in the credential scope.",
+        )
+    check_age(presigned.date_time, date_ms, now_ms, max_age_ms=presigned.expires_seconds * 1000)
+
+
+def _compare(canonicals: Iterable[str], key: bytes, date_time: str, authorization: Authorization) -> None:
+    """Raise `ServiceFault` unless one of the canonical requests has the signature that was sent."""
+    for canonical in canonicals:
+        expected = request_signature(key, canonical, date_time, authorization.scope)
+        if hmac.compare_digest(expected, authorization.signature):
+            return
+    raise ServiceFault(
+        "InvalidSignatureException",
+        "The request signature we calculated does not match the signature you provided. "
+        "Check your AWS Secret Access Key and signing method.",
+    )
 
 
 def _signing_date(request: SignedHttpRequest, authorization: Authorization) -> str:
@@ -138,12 +183,15 @@ def _parse_ms(date_time: str) -> int | None:
         return None
 
 
-def check_age(date_time: str, date_ms: int | None, now_ms: int) -> None:
-    """Refuse a signature more than five minutes from `now_ms`; the sentences are the service's."""
-    if date_ms is None or date_ms < now_ms - MAX_SIGNATURE_AGE_MS:
-        oldest = amz_date(now_ms - MAX_SIGNATURE_AGE_MS)
+def check_age(
+    date_time: str, date_ms: int | None, now_ms: int, *, max_age_ms: int = MAX_SIGNATURE_AGE_MS
+) -> None:
+    """Refuse a signature too far from `now_ms`, five minutes as a rule; the sentences are the service's."""
+    if date_ms is None or date_ms < now_ms - max_age_ms:
+        oldest = amz_date(now_ms - max_age_ms)
         raise bad_request(
-            f"Signature expired: {date_time} is now earlier than {oldest} ({amz_date(now_ms)} - 5 min.)"
+            f"Signature expired: {date_time} is now earlier than {oldest} "
+            f"({amz_date(now_ms)} - {max_age_ms / 60_000:g} min.)"
         )
     if date_ms > now_ms + MAX_SIGNATURE_AGE_MS:
         latest = amz_date(now_ms + MAX_SIGNATURE_AGE_MS)
@@ -153,10 +201,14 @@ def check_age(date_time: str, date_ms: int | None, now_ms: int) -> None:
         )
 
 
-def _canonical_variants(request: SignedHttpRequest, authorization: Authorization) -> Iterator[str]:
+def _canonical_variants(
+    request: SignedHttpRequest,
+    query: Sequence[tuple[str, str]],
+    authorization: Authorization,
+    payload_hashes: Iterable[str],
+) -> Iterator[str]:
     """The canonical requests that count as this request, the usual one first."""
-    query = parse_qsl(request.query, keep_blank_values=True)
-    for payload_hash in _payload_hashes(request):
+    for payload_hash in payload_hashes:
         for host in _host_values(request.headers.get("host", "")):
             known = {**request.headers, "host": host, ":authority": host}
             signed = [(name, known.get(name, "")) for name in authorization.signed_headers]

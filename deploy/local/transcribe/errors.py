@@ -2,9 +2,11 @@
 
     LocalTranscribeError
     ├── ServiceFault          answered to the client: HTTP error before the stream, exception event within it
+    ├── RecogniserError       no such recogniser, or it cannot be used with these options
     ├── ScriptError           a script file cannot be used
     ├── FaultError            a fault rule cannot be used
     ├── SpeechError           the speech recogniser cannot start
+    ├── CertificateError      --generate-ca cannot be done
     └── ServeError            the server cannot start (port in use, certificate)
 
 Names, statuses and most texts of the faults are the service's own (API reference of
@@ -61,6 +63,10 @@ def bad_request(message: str) -> ServiceFault:
     return ServiceFault("BadRequestException", message)
 
 
+class RecogniserError(LocalTranscribeError):
+    """A recogniser that is not installed, lacks its library or is given options it cannot use."""
+
+
 class ScriptError(LocalTranscribeError):
     """A script file of the scripted recogniser cannot be used."""
 
@@ -76,6 +82,15 @@ class FaultError(LocalTranscribeError):
 
 class SpeechError(LocalTranscribeError):
     """The speech recogniser cannot start or has stopped."""
+
+
+class CertificateError(LocalTranscribeError):
+    """The endpoint's own certificate authority cannot be made in a directory."""
+
+    def __init__(self, directory: Path, reason: str) -> None:
+        super().__init__(f"--generate-ca {directory}: {reason.rstrip('.')}.")
+        self.directory = directory
+        self.reason = reason
 
 
 class ServeError(LocalTranscribeError):

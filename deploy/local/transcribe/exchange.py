@@ -1,53 +1,42 @@
-"""One stream between its request, its recognisers and its response.
+"""One stream between its request, its recognisers and its response, whatever carries it.
 
-Three things run for each stream: the reader of the request body, a watch over the stream's deadlines, and
-whatever the recognisers deliver. All of them end in `Exchange.perform`, which carries out the commands of the
+Three things run for each stream: the reader of the request, a watch over the stream's deadlines, and whatever
+the recognisers deliver. All of them end in `Exchange.perform`, which carries out the commands of the
 `TranscriptionStream`.
-
-How a stream ends on the wire (granian 2.8, measured): a last body part with `more_body` false is END_STREAM,
-returning without one RST_STREAM(INTERNAL_ERROR), which is what the fault `reset` uses. ASGI offers no other
-frame. A client that resets its stream looks like one that ended the body; one that is gone is reported,
-before or after the end of its body.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Sequence
 from functools import partial
-from typing import Any
 
-from deploy.local.transcribe.errors import SpeechError
-from deploy.local.transcribe.event_log import EventLog
-from deploy.local.transcribe.recognisers import Segment
-from deploy.local.transcribe.recognition import Recognition, RecognitionHost
-from deploy.local.transcribe.service import Admission, TranscribeService
-from deploy.local.transcribe.stream import (
+from deploy.local.transcribe.carriers import Carrier
+from deploy.local.transcribe.commands import (
     Command,
+    Disconnect,
     EndResponse,
     FinalSent,
     FinishRecognition,
+    GoAway,
     PauseReading,
     Recognise,
     ResetStream,
     Send,
-    TranscriptionStream,
+    SplitSends,
 )
-
-Receive = Callable[[], Awaitable[Mapping[str, Any]]]
-SendMessage = Callable[[Mapping[str, Any]], Awaitable[None]]
+from deploy.local.transcribe.errors import ServiceFault, SpeechError
+from deploy.local.transcribe.event_log import EventLog
+from deploy.local.transcribe.recognisers import Segment
+from deploy.local.transcribe.recognition import Recognition, RecognitionHost
+from deploy.local.transcribe.service import Admission, TranscribeService
+from deploy.local.transcribe.stream import TranscriptionStream
 
 WATCH_INTERVAL_SECONDS = 0.25
 """Deadlines move with every chunk, so the watch looks again at least this often."""
 
 _log = logging.getLogger(__name__)
-
-
-def now_ms() -> int:
-    """The wall clock, which signatures are checked against."""
-    return time.time_ns() // 1_000_000
 
 
 class Exchange:
@@ -58,19 +47,19 @@ class Exchange:
         service: TranscribeService,
         admission: Admission,
         event_log: EventLog,
-        receive: Receive,
-        send: SendMessage,
+        carrier: Carrier,
+        response_headers: Sequence[tuple[str, str]],
     ) -> None:
         self._service = service
         self._admission = admission
         self._event_log = event_log
-        self._receive = receive
-        self._send = send
+        self._carrier = carrier
         self._send_lock = asyncio.Lock()  # parts of the response leave in the order of their commands
         self._over = asyncio.Event()
         self._end_reason = "aborted"
         self._recognitions: list[Recognition] = []
-        self._stream: TranscriptionStream = service.open_stream(admission, now_ms())
+        self._headers = response_headers
+        self._stream: TranscriptionStream = service.open_stream(admission, service.now_ms())
 
     async def open_recognition(self, host: RecognitionHost) -> None:
         """Take a recogniser for each channel; raises `ServiceFault` when there is none left."""
@@ -90,8 +79,8 @@ class Exchange:
         )
         tasks: list[asyncio.Task[None]] = []
         try:
-            headers = [(name.encode(), value.encode()) for name, value in admission.response_headers()]
-            await self._send({"type": "http.response.start", "status": 200, "headers": headers})
+            await asyncio.sleep(admission.delay_seconds)
+            await self._carrier.respond(self._headers)
             await self.perform(self._stream.start())
             tasks = [asyncio.create_task(self._guard(work())) for work in (self._read, self._watch)]
             await self._over.wait()
@@ -116,7 +105,8 @@ class Exchange:
                 case Recognise(channels):
                     await self._recognise(channels)
                 case Send(data):
-                    await self._transmit(data, more=True)
+                    async with self._send_lock:
+                        await self._carrier.send(data)
                 case FinalSent(result_id, end_seconds, received_seconds):
                     session_id = self._admission.session_id
                     self._event_log.final_sent(session_id, result_id, end_seconds, received_seconds)
@@ -124,11 +114,23 @@ class Exchange:
                     await self._finish_recognition()
                 case PauseReading(seconds):
                     await asyncio.sleep(seconds)
-                case EndResponse(reason):
-                    await self._transmit(b"", more=False)
-                    self._finish(reason)
-                case ResetStream(reason):
-                    self._finish(reason)
+                case SplitSends(piece_bytes):
+                    self._carrier.split(piece_bytes)
+                case GoAway(error_code):
+                    await self._carrier.go_away(error_code)
+                case EndResponse() | ResetStream() | Disconnect():
+                    await self._end(command)
+
+    async def _end(self, command: EndResponse | ResetStream | Disconnect) -> None:
+        match command:
+            case EndResponse():
+                async with self._send_lock:
+                    await self._carrier.end()
+            case ResetStream():
+                await self._carrier.reset()
+            case Disconnect():
+                self._carrier.disconnect()
+        self._finish(command.reason)
 
     async def _recognise(self, channels: Sequence[bytes]) -> None:
         for recognition, pcm in zip(self._recognitions, channels, strict=True):
@@ -143,10 +145,6 @@ class Exchange:
         if not self._over.is_set():
             self._end_reason = reason
             self._over.set()
-
-    async def _transmit(self, data: bytes, *, more: bool) -> None:
-        async with self._send_lock:
-            await self._send({"type": "http.response.body", "body": data, "more_body": more})
 
     async def _deliver(self, channel: int, segments: Sequence[Segment]) -> None:
         await self.perform(self._stream.receive_segments(channel, segments))
@@ -164,17 +162,19 @@ class Exchange:
             self._finish(type(error).__name__)
 
     async def _read(self) -> None:
-        """Pass the request body to the stream, then wait until the client is gone."""
-        body_ended = False
+        """Pass the request to the stream, then wait until the client is gone."""
         while True:
-            message = await self._receive()
-            if message["type"] == "http.disconnect":
+            try:
+                incoming = await self._carrier.receive()
+            except ServiceFault as fault:
+                await self.perform(self._stream.refuse(fault))
+                continue
+            if incoming is None:
                 self._finish("client gone")
                 return
-            if body := message.get("body", b""):
-                await self.perform(self._stream.receive_data(body, now_ms()))
-            if not message.get("more_body", False) and not body_ended:
-                body_ended = True
+            if incoming.data:
+                await self.perform(self._stream.receive_data(incoming.data, self._service.now_ms()))
+            if incoming.ended:
                 await self.perform(self._stream.receive_end())
 
     async def _watch(self) -> None:
@@ -183,9 +183,9 @@ class Exchange:
             deadline_ms = self._stream.next_deadline_ms()
             wait = WATCH_INTERVAL_SECONDS
             if deadline_ms is not None:
-                wait = min(wait, max(0.001, (deadline_ms - now_ms()) / 1000))
+                wait = min(wait, max(0.001, (deadline_ms - self._service.now_ms()) / 1000))
             await asyncio.sleep(wait)
-            await self.perform(self._stream.handle_timeout(now_ms()))
+            await self.perform(self._stream.handle_timeout(self._service.now_ms()))
 
     def _release(self) -> None:
         for recognition in self._recognitions:

@@ -1,34 +1,15 @@
 """Faults on request: what goes wrong, on which streams, and when.
 
-A rule is a JSON object, given in a file (`--faults`) or posted to `/_local/faults`:
+A rule is a JSON object, given in a file (`--faults`) or posted to `/_local/faults`; on the command line it is
+written `--fault kind=reset,after_partials=2`:
 
     {"kind": "reset", "after_partials": 2}                          cut one stream within a segment
     {"kind": "exception", "code": "InternalFailureException", "after_audio_seconds": 3, "times": 2}
     {"kind": "refuse", "code": "LimitExceededException", "times": 5}
     {"kind": "stall", "after_audio_seconds": 2, "seconds": 4}
 
-`kind`
-    `refuse`      answer the request with an HTTP error instead of a stream (`code`, `message`, `http_status`)
-    `reset`       break the stream off: HTTP/2 RST_STREAM (INTERNAL_ERROR), nothing is said
-    `exception`   send an exception event, then end the stream (`code`, `message`)
-    `clean_end`   end the stream as if all was done, without the results that are due
-    `truncate`    send half of an event-stream message, then end the stream
-    `stall`       send nothing for `seconds` (absent: as long as the stream lives); audio is still read
-    `slow_read`   wait `seconds` (default 1) before each further read of audio, so that flow control holds
-    the client
-`after_audio_seconds`, `after_partials`
-    when it happens: once that much audio, and that many partials of the stream's segments, were processed
-    (default: 0, with the first audio)
-`times`
-    how often the rule acts in all (default 1; null: always). A rule that was not reached is not used up.
-`skip_streams`
-    how many matching streams are left in peace first (default 0)
-`vocabulary_name`
-    only streams that name this vocabulary
-`running`
-    true: the streams that are open now, instead of those to come
-
-The rules are plain values and counters; `TranscriptionStream` asks them as audio and results pass.
+`FAULT_HELP` says what each kind does, `FIELD_HELP` what the fields mean; `medstream endpoint --help` prints
+them. The rules are plain values and counters; `StreamFaults` asks them as audio and results pass.
 """
 
 from __future__ import annotations
@@ -44,20 +25,57 @@ from deploy.local.transcribe.errors import FaultError
 
 
 class FaultKind(StrEnum):
-    """What goes wrong; see the module's docstring."""
+    """What goes wrong; `FAULT_HELP` explains each."""
 
     REFUSE = "refuse"
-    RESET = "reset"
+    LATE_HEADERS = "late_headers"
     EXCEPTION = "exception"
     CLEAN_END = "clean_end"
     TRUNCATE = "truncate"
+    BAD_CRC = "bad_crc"
+    SPLIT = "split"
     STALL = "stall"
     SLOW_READ = "slow_read"
+    RESET = "reset"
+    GOAWAY = "goaway"
+    DISCONNECT = "disconnect"
+
+
+BEFORE_STREAM = (FaultKind.REFUSE, FaultKind.LATE_HEADERS)
+"""Kinds that act on the request, before there is a stream."""
+
+FAULT_HELP = {
+    FaultKind.REFUSE: "answer the request with an HTTP error instead of a stream: throttling, for instance, "
+    "with code=LimitExceededException (code, message, http_status)",
+    FaultKind.LATE_HEADERS: "answer the request only after `seconds` (default 1)",
+    FaultKind.EXCEPTION: "send an exception event, then end the stream (code, message)",
+    FaultKind.CLEAN_END: "end the stream early as if all was done, without the results that are due",
+    FaultKind.TRUNCATE: "send half of an event-stream message, then end the stream",
+    FaultKind.BAD_CRC: "falsify the checksum of the next event",
+    FaultKind.SPLIT: "send every event in pieces of `piece_bytes` (default 1) from then on",
+    FaultKind.STALL: "send nothing for `seconds` (absent: as long as the stream lives); audio is still read",
+    FaultKind.SLOW_READ: "wait `seconds` (default 1) before each further read of audio, so that flow control "
+    "holds the client",
+    FaultKind.RESET: "break the stream off: HTTP/2 RST_STREAM (INTERNAL_ERROR); a WebSocket ends without a "
+    "closing frame",
+    FaultKind.GOAWAY: "send the connection away: HTTP/2 GOAWAY with `error_code`. The default, 0, is "
+    "graceful: the stream goes on. With another code the connection closes after it. A WebSocket has only "
+    "the second form: a closing frame with code 1011, or 1013 for error_code=11",
+    FaultKind.DISCONNECT: "cut the TCP connection (RST), as a crashed host does",
+}
+FIELD_HELP = {
+    "after_audio_seconds, after_audio_events, after_partials": "when it happens: once that much audio, that "
+    "many AudioEvents and that many partials were processed (default 0: with the first audio)",
+    "times": "how often the rule acts in all (default 1; null: always); an unreached one is not used up",
+    "skip_streams": "how many matching streams are left in peace first (default 0)",
+    "vocabulary_name": "only streams that name this vocabulary",
+    "running": "true: the streams that are open now, instead of those to come",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One rule; see the module's docstring for the fields."""
+    """One rule; `FIELD_HELP` explains the fields."""
 
     kind: FaultKind
     after_audio_seconds: float = 0.0
@@ -70,6 +88,9 @@ class Fault:
     message: str = "Injected fault of the local endpoint."
     http_status: int | None = None
     seconds: float | None = None
+    after_audio_events: int = 0
+    error_code: int = 0
+    piece_bytes: int = 1
 
     def to_json_dict(self) -> dict[str, Any]:
         """The rule as `parse_fault` reads it."""
@@ -87,6 +108,9 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "message": (str,),
     "http_status": (int, type(None)),
     "seconds": (int, float, type(None)),
+    "after_audio_events": (int,),
+    "error_code": (int,),
+    "piece_bytes": (int,),
 }
 
 
@@ -111,6 +135,8 @@ def _check_field(name: str, value: object) -> None:
         raise FaultError(f"{name}: a value of type {type(value).__name__} cannot be used")
     if isinstance(value, int | float) and value < 0:
         raise FaultError(f"{name}: {value} is below 0")
+    if name == "piece_bytes" and value == 0:
+        raise FaultError("piece_bytes: at least 1 is needed")
     if name == "http_status" and value is not None and not (isinstance(value, int) and 400 <= value <= 599):
         raise FaultError(f"http_status: {value} is no HTTP error status (400 to 599)")
 
@@ -132,6 +158,38 @@ def load_faults(path: Path) -> list[Fault]:
         raise FaultError(f"--faults {path}: {error}") from None
 
 
+def parse_fault_option(text: str) -> Fault:
+    """Read a rule as the command line has it, `kind=reset,after_partials=2`; values are JSON or words."""
+    rule: dict[str, Any] = {}
+    for part in text.split(","):
+        name, separator, value = part.partition("=")
+        if not separator:
+            raise FaultError(
+                f"--fault {part!r}: expected field=value, for instance kind=reset,after_partials=2"
+            )
+        rule[name.strip()] = _option_value(value.strip())
+    try:
+        return parse_fault(rule)
+    except FaultError as error:
+        raise FaultError(f"--fault: {error}") from None
+
+
+def _option_value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a stream has come: what `after_…` is compared with."""
+
+    audio_seconds: float = 0.0
+    audio_events: int = 0
+    partials: int = 0
+
+
 @dataclass(slots=True)
 class FaultRule:
     """A rule at work: it counts the streams it skipped and how often it acted."""
@@ -151,10 +209,14 @@ class FaultRule:
         wanted = self.fault.vocabulary_name
         return not self.is_spent and (wanted is None or wanted == vocabulary_name)
 
-    def act_if_due(self, audio_seconds: float, partials: int) -> bool:
+    def act_if_due(self, progress: Progress) -> bool:
         """Count the rule as acting if its moment has come; True if so."""
         fault = self.fault
-        due = audio_seconds >= fault.after_audio_seconds and partials >= fault.after_partials
+        due = (
+            progress.audio_seconds >= fault.after_audio_seconds
+            and progress.audio_events >= fault.after_audio_events
+            and progress.partials >= fault.after_partials
+        )
         if not due or self.is_spent:
             return False
         self.acted += 1

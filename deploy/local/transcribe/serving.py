@@ -1,32 +1,37 @@
-"""Listening: the ASGI application on granian, a port that is surely ours, an orderly end.
+"""Listening: the front on the port that people use, granian behind it, an orderly end.
 
-granian runs embedded in this process's event loop, so all streams share one registry. It binds with
-SO_REUSEPORT, which would let a second endpoint take the same port in silence; `reserve_port` therefore
-asks first, and holds a chosen port with a socket that never listens until granian does.
+granian runs embedded in this process's event loop, so all streams share one registry, on a port of loopback
+that only the front (`front.py`) uses. It binds with SO_REUSEPORT, which would let a second endpoint take the
+same port in silence; `reserve_port` therefore asks first, and holds the chosen port with a socket that never
+listens until granian does. TLS ends in the front.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
+import ssl
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from granian.constants import HTTPModes, Interfaces, SSLProtocols
+from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP2Settings
 from granian.log import LogLevels
 from granian.server.embed import Server
 
 from deploy.local.transcribe.app import TranscribeApp
 from deploy.local.transcribe.errors import ServeError
+from deploy.local.transcribe.front import Front
 
 STREAM_WINDOW_BYTES = 64 * 1024
 """Two seconds of 16 kHz audio in flight, so that a client notices early when the endpoint reads slowly."""
 
 MAX_CONNECTIONS = 1024
+_SERVER_HOST = "127.0.0.1"
 _READY_POLL_SECONDS = 0.02
 _READY_TIMEOUT_SECONDS = 10.0
 _STOP_SECONDS = 2
@@ -69,11 +74,13 @@ def reserve_port(host: str, port: int) -> socket.socket:
         reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         reservation.bind((host, port))
     except OSError as error:
-        reason = error.strerror or "the address cannot be used"
-        raise ServeError(
-            f"Cannot listen on {host} port {port}: {reason}. Choose another --host or --port."
-        ) from error
+        raise _cannot_listen(host, port, error) from error
     return reservation
+
+
+def _cannot_listen(host: str, port: int, error: OSError) -> ServeError:
+    reason = os.strerror(error.errno) if error.errno and error.errno > 0 else "the address cannot be used"
+    return ServeError(f"Cannot listen on {host} port {port}: {reason}. Choose another --host or --port.")
 
 
 async def serve(app: TranscribeApp, settings: ListenSettings, on_ready: Callable[[int], None]) -> None:
@@ -82,47 +89,79 @@ async def serve(app: TranscribeApp, settings: ListenSettings, on_ready: Callable
     Raises:
         ServeError: The port is taken, or certificate and key cannot be used.
     """
-    with reserve_port(settings.host, settings.port) as reservation:
-        port = int(reservation.getsockname()[1])
-        server = _granian(app, settings, port)
-        loop = asyncio.get_running_loop()
-        stop = asyncio.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, stop.set)
+    with reserve_port(_SERVER_HOST, 0) as reservation:
+        server_port = int(reservation.getsockname()[1])
+        app.front = Front(_SERVER_HOST, server_port)
+        listener = await _listen(app.front, settings)
+        server = _granian(app, server_port)
+        stop = _stop_on_signals()
         serving = asyncio.ensure_future(server.serve())
-        await _wait_until_ready(settings.host, port, serving)
-    on_ready(port)
-    stopped = asyncio.ensure_future(stop.wait())
-    await asyncio.wait({stopped, serving}, return_when=asyncio.FIRST_COMPLETED)
-    stopped.cancel()
-    app.abort_streams()
-    server.stop()  # type: ignore[no-untyped-call]  # granian types itself only in part
-    with suppress(TimeoutError):
-        await asyncio.wait_for(serving, _STOP_SECONDS)
+        await _wait_until_ready(_SERVER_HOST, server_port, serving)
+    async with listener:
+        await listener.start_serving()
+        on_ready(int(listener.sockets[0].getsockname()[1]))
+        stopped = asyncio.ensure_future(stop.wait())
+        await asyncio.wait({stopped, serving}, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        app.abort_streams()
+        server.stop()  # type: ignore[no-untyped-call]  # granian types itself only in part
+        with suppress(TimeoutError):
+            await asyncio.wait_for(serving, _STOP_SECONDS)
+        listener.close()
+        app.front.close()
 
 
-def _granian(app: TranscribeApp, settings: ListenSettings, port: int) -> Server:
+def _stop_on_signals() -> asyncio.Event:
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
+
+
+async def _listen(front: Front, settings: ListenSettings) -> asyncio.Server:
+    """Take the port, without accepting connections yet."""
+    context = _tls_context(settings)
     try:
-        return Server(
-            app,
-            address=settings.host,
-            port=port,
-            interface=Interfaces.ASGINL,
-            http=HTTPModes.auto,
+        return await asyncio.get_running_loop().create_server(
+            front.accept,
+            settings.host,
+            settings.port,
+            ssl=context,
             backlog=MAX_CONNECTIONS,
-            http2_settings=HTTP2Settings(
-                initial_connection_window_size=STREAM_WINDOW_BYTES,
-                initial_stream_window_size=STREAM_WINDOW_BYTES,
-            ),
-            log_level=LogLevels.error,
-            log_dictconfig=_LOG_CONFIG,
-            ssl_cert=settings.tls_cert,
-            ssl_key=settings.tls_key,
-            ssl_protocol_min=SSLProtocols.tls12,
+            start_serving=False,
         )
-    except (OSError, ValueError, RuntimeError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
+    except OSError as error:
+        raise _cannot_listen(settings.host, settings.port, error) from error
+
+
+def _tls_context(settings: ListenSettings) -> ssl.SSLContext | None:
+    if settings.tls_cert is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    try:
+        context.load_cert_chain(settings.tls_cert, settings.tls_key)
+    except OSError as error:  # ssl.SSLError is one
+        reason = error.strerror or "not a certificate and its key in PEM"
         raise ServeError(f"--tls-cert and --tls-key cannot be used: {reason}") from error
+    return context
+
+
+def _granian(app: TranscribeApp, port: int) -> Server:
+    return Server(
+        app,
+        address=_SERVER_HOST,
+        port=port,
+        interface=Interfaces.ASGINL,
+        http=HTTPModes.auto,
+        backlog=MAX_CONNECTIONS,
+        http2_settings=HTTP2Settings(
+            initial_connection_window_size=STREAM_WINDOW_BYTES,
+            initial_stream_window_size=STREAM_WINDOW_BYTES,
+        ),
+        log_level=LogLevels.error,
+        log_dictconfig=_LOG_CONFIG,
+    )
 
 
 async def _wait_until_ready(host: str, port: int, serving: asyncio.Future[None]) -> None:

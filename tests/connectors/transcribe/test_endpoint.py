@@ -82,7 +82,7 @@ def test_a_password_is_refused_and_not_repeated() -> None:
 
 @pytest.mark.parametrize("option", [{"use_fips": True}, {"use_dualstack": True}])
 def test_a_url_excludes_fips_and_dualstack(option: dict[str, bool]) -> None:
-    with pytest.raises(EndpointError, match="FIPS"):
+    with pytest.raises(EndpointError, match="--use-fips-endpoint"):
         resolve_endpoint("us-east-1", "https://example.test", **option)
 
 

@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 import trustme
 
+from connectors.transcribe.clock import ServiceClock
+from connectors.transcribe.connecting import tls_context
 from connectors.transcribe.endpoint import resolve_endpoint
 from connectors.transcribe.errors import (
     BadRequestError,
@@ -36,14 +38,14 @@ from connectors.transcribe.errors import (
     WriteTimeoutError,
 )
 from connectors.transcribe.events import encode_exception, encode_transcript_event
-from connectors.transcribe.http2 import open_http2_stream, tls_context
-from connectors.transcribe.http2_stream import Http2Stream
+from connectors.transcribe.http2 import open_http2_stream
 from connectors.transcribe.model import (
     MedicalAlternative,
     MedicalResult,
     StartMedicalStreamTranscriptionRequest,
 )
 from connectors.transcribe.stream import TranscribeStream
+from connectors.transcribe.wire_stream import WireStream
 from tests.fakes.h2_server import CREDENTIALS, REGION, H2Server, Script, ServerStream
 
 REQUEST = StartMedicalStreamTranscriptionRequest(session_id="01234567-89ab-cdef-0123-456789abcdef")
@@ -58,7 +60,7 @@ class Wire:
 
     scheme: str
     server_context: ssl.SSLContext | None = None
-    client_context: ssl.SSLContext | None = None
+    ca_bundle: str | None = None
 
 
 @pytest.fixture(scope="module")
@@ -66,11 +68,22 @@ def authority() -> trustme.CA:
     return trustme.CA()
 
 
+@pytest.fixture(scope="module")
+def ca_bundle(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> str:
+    return write_bundle(authority, tmp_path_factory.mktemp("authority"))
+
+
+def write_bundle(authority: trustme.CA, folder: Path) -> str:
+    path = folder / "ca.pem"
+    authority.cert_pem.write_to_path(str(path))
+    return str(path)
+
+
 @pytest.fixture(params=["http", "https"])
-def wire(request: pytest.FixtureRequest, authority: trustme.CA) -> Wire:
+def wire(request: pytest.FixtureRequest, authority: trustme.CA, ca_bundle: str) -> Wire:
     if request.param == "http":
         return Wire("http")
-    return Wire("https", server_context(authority), client_context(authority))
+    return Wire("https", server_context(authority), ca_bundle)
 
 
 def server_context(authority: trustme.CA, protocols: tuple[str, ...] = ("h2",)) -> ssl.SSLContext:
@@ -80,21 +93,14 @@ def server_context(authority: trustme.CA, protocols: tuple[str, ...] = ("h2",)) 
     return context
 
 
-def client_context(authority: trustme.CA) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    context.set_alpn_protocols(["h2"])
-    authority.configure_trust(context)
-    return context
-
-
 def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
 async def connect(port: int, wire: Wire, **options: Any) -> TranscribeStream:
     endpoint = resolve_endpoint(REGION, f"{wire.scheme}://127.0.0.1:{port}")
-    options = {"connect_timeout_seconds": 5, "ssl_context": wire.client_context} | options
-    return await open_http2_stream(endpoint, REQUEST, CREDENTIALS, now_ms=now_ms, **options)
+    options = {"connect_timeout_seconds": 5, "ca_bundle": wire.ca_bundle} | options
+    return await open_http2_stream(endpoint, REQUEST, CREDENTIALS, clock=ServiceClock(now_ms), **options)
 
 
 Client = Callable[[TranscribeStream, H2Server], Awaitable[None]]
@@ -343,7 +349,7 @@ def test_a_failed_stream_leaves_its_connection_even_if_nobody_closes_it() -> Non
         await asyncio.sleep(0.1)
         with pytest.raises(WriteTimeoutError):
             await send_chunks(stream, 100_000)
-        assert isinstance(stream, Http2Stream)
+        assert isinstance(stream, WireStream)
         await asyncio.wait_for(stream._lost.wait(), 3)  # unsent bytes do not keep the socket open
 
     run(script, client, write_timeout_seconds=0.3, read_timeout_seconds=5)
@@ -626,7 +632,7 @@ def test_a_host_that_does_not_exist() -> None:
     async def main() -> None:
         endpoint = resolve_endpoint(REGION, "https://no-such-host.invalid")
         with pytest.raises(ConnectError, match=r"https://no-such-host\.invalid"):
-            await open_http2_stream(endpoint, REQUEST, CREDENTIALS, now_ms=now_ms)
+            await open_http2_stream(endpoint, REQUEST, CREDENTIALS, clock=ServiceClock(now_ms))
 
     asyncio.run(main())
 
@@ -662,25 +668,24 @@ def test_a_server_that_speaks_http1_only() -> None:
     asyncio.run(main())
 
 
-def test_a_server_without_alpn_h2(authority: trustme.CA) -> None:
+def test_a_server_without_alpn_h2(authority: trustme.CA, ca_bundle: str) -> None:
     async def script(_stream: ServerStream) -> None:
         raise AssertionError("a request arrived")
 
-    wire = Wire("https", server_context(authority, ("http/1.1",)), client_context(authority))
+    wire = Wire("https", server_context(authority, ("http/1.1",)), ca_bundle)
     assert opening_fails(script, TlsError, wire).fatal
 
 
-def test_a_certificate_of_an_unknown_authority(authority: trustme.CA) -> None:
+def test_a_certificate_of_an_unknown_authority(authority: trustme.CA, tmp_path: Path) -> None:
     async def script(_stream: ServerStream) -> None:
         raise AssertionError("a request arrived")
 
-    wire = Wire("https", server_context(authority), client_context(trustme.CA()))
+    wire = Wire("https", server_context(authority), write_bundle(trustme.CA(), tmp_path))
     assert "not trusted" in str(opening_fails(script, TlsError, wire))
 
 
 def test_a_ca_bundle_is_trusted(authority: trustme.CA, tmp_path: Path) -> None:
-    bundle = tmp_path / "ca.pem"
-    authority.cert_pem.write_to_path(str(bundle))
+    bundle = write_bundle(authority, tmp_path)
 
     async def script(stream: ServerStream) -> None:
         stream.respond()
@@ -689,12 +694,12 @@ def test_a_ca_bundle_is_trusted(authority: trustme.CA, tmp_path: Path) -> None:
     async def client(stream: TranscribeStream, _server: H2Server) -> None:
         assert await receive_all(stream) == []
 
-    run(script, client, Wire("https", server_context(authority), tls_context(str(bundle))))
+    run(script, client, Wire("https", server_context(authority), bundle))
     with pytest.raises(ConfigurationError, match=r"missing\.pem"):
-        tls_context(str(tmp_path / "missing.pem"))
+        tls_context(str(tmp_path / "missing.pem"), "h2")
     (tmp_path / "text.pem").write_text("no certificate")
     with pytest.raises(ConfigurationError, match=r"text\.pem"):
-        tls_context(str(tmp_path / "text.pem"))
+        tls_context(str(tmp_path / "text.pem"), "h2")
 
 
 def test_close_tells_the_service_and_wakes_the_reader(wire: Wire) -> None:

@@ -21,8 +21,9 @@ from connectors.transcribe.errors import (
 )
 from connectors.transcribe.events import encode_transcript_event
 from connectors.transcribe.http2_connection import Http2Connection
+from connectors.transcribe.http2_protocol import Http2StreamProtocol
 from connectors.transcribe.model import MedicalResult, StartMedicalStreamTranscriptionRequest
-from connectors.transcribe.protocol import EndOfStream, MedicalStreamProtocol
+from connectors.transcribe.protocol import EndOfStream
 from connectors.transcribe.sigv4 import Credentials
 
 NOW_MS = 1_795_453_475_575
@@ -30,9 +31,9 @@ RESULT = MedicalResult("r", 0.0, 1.0, is_partial=False)
 GOAWAY = b"\x00\x00\x08\x07\x00" + bytes(4) + struct.pack(">II", 1, 0)
 
 
-def pair() -> tuple[MedicalStreamProtocol, Http2Connection, h2.connection.H2Connection]:
+def pair() -> tuple[Http2StreamProtocol, Http2Connection, h2.connection.H2Connection]:
     """A client that has sent its request, and the `h2` server that has read it."""
-    protocol = MedicalStreamProtocol(
+    protocol = Http2StreamProtocol(
         StartMedicalStreamTranscriptionRequest(),
         Credentials("AKIDSYNTHETIC", "secretEXAMPLE"),
         authority="example.test",
@@ -50,7 +51,7 @@ def respond(server: h2.connection.H2Connection, status: str = "200") -> None:
     server.send_headers(1, [(":status", status), ("x-amzn-request-id", "r-1")])
 
 
-def failure(protocol: MedicalStreamProtocol) -> TranscribeError:
+def failure(protocol: Http2StreamProtocol) -> TranscribeError:
     with pytest.raises(TranscribeError) as caught:
         protocol.next_event()
     return caught.value
@@ -177,7 +178,7 @@ def test_abandoning_resets_the_stream_once_and_never_a_finished_one() -> None:
 
 
 def test_abandoning_before_the_request_is_silent() -> None:
-    protocol = MedicalStreamProtocol(
+    protocol = Http2StreamProtocol(
         StartMedicalStreamTranscriptionRequest(),
         Credentials("AKIDSYNTHETIC", "secretEXAMPLE"),
         authority="example.test",

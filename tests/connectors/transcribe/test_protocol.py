@@ -26,6 +26,7 @@ from connectors.transcribe.events import (
     parse_audio_event,
 )
 from connectors.transcribe.eventstream import Message, decode_message, encode_message
+from connectors.transcribe.http2_protocol import Http2StreamProtocol
 from connectors.transcribe.model import (
     MedicalResult,
     MedicalTranscriptEvent,
@@ -33,7 +34,6 @@ from connectors.transcribe.model import (
 )
 from connectors.transcribe.protocol import (
     EndOfStream,
-    MedicalStreamProtocol,
     ReceiveState,
     SendState,
 )
@@ -52,12 +52,12 @@ RESULT = MedicalResult("r", 0.0, 1.0, is_partial=False)
 EVENT = MedicalTranscriptEvent((RESULT,))
 
 
-def make(**parameters: object) -> MedicalStreamProtocol:
+def make(**parameters: object) -> Http2StreamProtocol:
     request = StartMedicalStreamTranscriptionRequest(**parameters)  # type: ignore[arg-type]
-    return MedicalStreamProtocol(request, CREDENTIALS, authority="example.test", region="us-east-1")
+    return Http2StreamProtocol(request, CREDENTIALS, authority="example.test", region="us-east-1")
 
 
-def accepted(**parameters: object) -> MedicalStreamProtocol:
+def accepted(**parameters: object) -> Http2StreamProtocol:
     protocol = make(**parameters)
     protocol.start(NOW_MS)
     protocol.receive_response(
@@ -66,7 +66,7 @@ def accepted(**parameters: object) -> MedicalStreamProtocol:
     return protocol
 
 
-def drain(protocol: MedicalStreamProtocol) -> list[MedicalTranscriptEvent | EndOfStream]:
+def drain(protocol: Http2StreamProtocol) -> list[MedicalTranscriptEvent | EndOfStream]:
     events = []
     while (event := protocol.next_event()) is not None:
         events.append(event)
@@ -249,7 +249,7 @@ def test_bad_parameters_are_refused_before_anything_is_sent() -> None:
         make(specialty="DENTISTRY")
 
 
-CALLS: dict[str, Callable[[MedicalStreamProtocol], object]] = {
+CALLS: dict[str, Callable[[Http2StreamProtocol], object]] = {
     "start": lambda protocol: protocol.start(NOW_MS),
     "audio": lambda protocol: protocol.send_audio(b"x", NOW_MS),
     "end": lambda protocol: protocol.end(NOW_MS),
@@ -279,7 +279,7 @@ def test_any_order_of_calls_raises_our_errors_only_and_illegal_ones_change_nothi
         assert protocol.failure is None or protocol.receive_state is ReceiveState.FAILED
 
 
-def visible(protocol: MedicalStreamProtocol) -> tuple[object, ...]:
+def visible(protocol: Http2StreamProtocol) -> tuple[object, ...]:
     return protocol.send_state, protocol.receive_state, protocol.failure, protocol.request_id
 
 

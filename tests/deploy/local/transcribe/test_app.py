@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
@@ -19,7 +20,6 @@ from deploy.local.transcribe.app import MAX_CONTROL_BODY_BYTES, TranscribeApp
 from deploy.local.transcribe.authentication import Keyring
 from deploy.local.transcribe.errors import SpeechError
 from deploy.local.transcribe.event_log import EventLog
-from deploy.local.transcribe.exchange import now_ms as wall_clock_ms
 from deploy.local.transcribe.recognisers import RecognitionRequest
 from deploy.local.transcribe.recognisers.markers import MarkersRecogniser, encode_markers
 from deploy.local.transcribe.recognition import Deliver, InlineHost
@@ -80,7 +80,7 @@ class Exchange:
 
 
 def scope_of(client: Any, **changes: Any) -> dict[str, Any]:
-    client.now_ms = wall_clock_ms()
+    client.now_ms = time.time_ns() // 1_000_000
     request = client.request()
     return {
         "type": "http",
@@ -172,7 +172,7 @@ def test_two_channels_are_recognised_apart(make_app: MakeApp, make_client: MakeC
 @pytest.mark.parametrize(
     ("changes", "status", "code"),
     [
-        ({"path": "/stream-transcription"}, 404, "UnknownOperationException"),
+        ({"path": "/call-analytics-stream-transcription"}, 404, "UnknownOperationException"),
         ({"method": "GET"}, 404, "UnknownOperationException"),
         ({"http_version": "1.1"}, 400, "BadRequestException"),
         ({"headers": []}, 403, "MissingAuthenticationTokenException"),

@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 
 from deploy.local.transcribe.errors import FaultError
-from deploy.local.transcribe.faults import Fault, FaultBook, FaultKind, load_faults, parse_fault, parse_faults
+from deploy.local.transcribe.faults import (
+    Fault,
+    FaultBook,
+    FaultKind,
+    Progress,
+    load_faults,
+    parse_fault,
+    parse_faults,
+)
 
 
 def test_a_rule_and_a_list_of_rules_are_read() -> None:
@@ -19,7 +27,9 @@ def test_a_rule_and_a_list_of_rules_are_read() -> None:
 
 
 def test_a_rule_survives_its_json() -> None:
-    fault = Fault(FaultKind.EXCEPTION, 1.5, 2, None, 3, "words", True, "ConflictException", "m", 409, 4.0)
+    fault = Fault(
+        FaultKind.EXCEPTION, 1.5, 2, None, 3, "words", True, "ConflictException", "m", 409, 4.0, 7, 11, 3
+    )
     assert parse_fault(json.loads(json.dumps(fault.to_json_dict()))) == fault
 
 
@@ -61,10 +71,10 @@ def test_a_rule_acts_as_often_as_it_may_over_all_streams() -> None:
     book = FaultBook()
     book.add([Fault(FaultKind.RESET, after_audio_seconds=1.0, times=2)])
     first, second = book.rules_for_new_stream(None), book.rules_for_new_stream(None)
-    assert not first[0].act_if_due(0.9, 0)
-    assert first[0].act_if_due(1.0, 0)
-    assert second[0].act_if_due(5.0, 0)
-    assert not first[0].act_if_due(5.0, 0)
+    assert not first[0].act_if_due(Progress(0.9, partials=0))
+    assert first[0].act_if_due(Progress(1.0, partials=0))
+    assert second[0].act_if_due(Progress(5.0, partials=0))
+    assert not first[0].act_if_due(Progress(5.0, partials=0))
     assert book.rules_for_new_stream(None) == []
     assert book.to_json_list()[0]["acted"] == 2
 
@@ -72,8 +82,8 @@ def test_a_rule_acts_as_often_as_it_may_over_all_streams() -> None:
 def test_a_rule_that_was_not_reached_waits_for_the_next_stream() -> None:
     book = FaultBook()
     book.add([Fault(FaultKind.RESET, after_partials=1)])
-    assert not book.rules_for_new_stream(None)[0].act_if_due(10.0, 0)
-    assert book.rules_for_new_stream(None)[0].act_if_due(0.0, 1)
+    assert not book.rules_for_new_stream(None)[0].act_if_due(Progress(10.0, partials=0))
+    assert book.rules_for_new_stream(None)[0].act_if_due(Progress(0.0, partials=1))
 
 
 def test_skipped_streams_vocabularies_and_running_streams_are_told_apart() -> None:
@@ -91,6 +101,6 @@ def test_cleared_rules_do_not_act_any_more() -> None:
     book.add([Fault(FaultKind.RESET), Fault(FaultKind.RESET, times=None)])
     once, always = book.rules_for_new_stream(None)
     book.clear()
-    assert not once.act_if_due(1.0, 1)
-    assert not always.act_if_due(1.0, 1)
+    assert not once.act_if_due(Progress(1.0, partials=1))
+    assert not always.act_if_due(Progress(1.0, partials=1))
     assert book.to_json_list() == []

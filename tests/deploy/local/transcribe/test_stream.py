@@ -13,11 +13,9 @@ from hypothesis import strategies as st
 
 from connectors.transcribe.eventstream import MessageDecoder, encode_message
 from connectors.transcribe.model import MedicalResult, parse_transcript_event
+from deploy.local.transcribe.audio_events import SignedAudioEvents
 from deploy.local.transcribe.authentication import Keyring
-from deploy.local.transcribe.faults import Fault, FaultKind, FaultRule
-from deploy.local.transcribe.recognisers import Segment, Word
-from deploy.local.transcribe.results import EMPTY_TRANSCRIPT_EVENT
-from deploy.local.transcribe.stream import (
+from deploy.local.transcribe.commands import (
     Command,
     EndResponse,
     FinalSent,
@@ -26,10 +24,11 @@ from deploy.local.transcribe.stream import (
     Recognise,
     ResetStream,
     Send,
-    StreamSettings,
-    TranscriptionStream,
-    split_channels,
 )
+from deploy.local.transcribe.faults import Fault, FaultKind, FaultRule
+from deploy.local.transcribe.recognisers import Segment, Word
+from deploy.local.transcribe.results import EMPTY_TRANSCRIPT_EVENT
+from deploy.local.transcribe.stream import StreamSettings, TranscriptionStream, split_channels
 
 SECOND = bytes(32_000)  # one second of audio at 16 kHz
 MakeStream = Callable[..., TranscriptionStream]
@@ -41,7 +40,7 @@ def make_stream(client: Any, keyring: Keyring, now_ms: int) -> MakeStream:
         numbers = count()
         return TranscriptionStream(
             StreamSettings(**({"sample_rate_hertz": 16_000} | settings)),
-            keyring.verify_request(client.request(), now_ms),
+            SignedAudioEvents(keyring.verify_request(client.request(), now_ms)),
             [FaultRule(fault) for fault in faults],
             lambda: f"result-{next(numbers)}",
             now_ms,
@@ -139,6 +138,15 @@ def test_channels_are_split_and_named(make_stream: MakeStream, client: Any, now_
         ("ch_1", "result-0"),
         ("ch_0", "result-1"),
     ]
+
+
+def test_speakers_and_phi_are_told_if_the_stream_asked(make_stream: MakeStream) -> None:
+    plain, asking = make_stream(), make_stream(show_speaker_label=True, identify_phi=True)
+    for stream, speakers, entities in ((plain, [None, None], []), (asking, ["1", None, "0"], ["B7"])):
+        (result,) = results(stream.receive_segments(0, [segment(1, "a", "B7")]))
+        (alternative,) = result.alternatives
+        assert [item.speaker for item in alternative.items] == speakers
+        assert [entity.content for entity in alternative.entities] == entities
 
 
 def test_one_channel_is_passed_as_it_is() -> None:

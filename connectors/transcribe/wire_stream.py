@@ -1,47 +1,98 @@
-"""One HTTP/2 stream on asyncio: moves the bytes of `Http2Connection` and keeps its promises about waiting.
+"""One stream on asyncio, over HTTP/2 or a WebSocket: moves a connection's bytes, never waits for ever.
 
 * Audio waits in `send_audio` while the service's flow-control window or the socket is full: one chunk is
-  buffered here. Received bytes are acknowledged once `receive` has used them, which slows the service down
-  to the reader's pace.
+  buffered here. Received bytes are acknowledged once `receive` has used them, or the socket is read no
+  further meanwhile: either slows the service down to the reader's pace.
 * Nothing hangs: a silent peer (probed with PING) and a peer that takes no audio have time limits.
 * Every failure is a `TranscribeError`; the first one is what each later call raises.
 * Ending our side closes nothing: results come until the service ends.
+* A refused signature teaches the clock the service's time, if that explains it (`clock`).
+
+`WireConnection` is the seam to the two carriers, both without I/O: `http2_connection`,
+`websocket_connection`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from contextlib import suppress
-from typing import cast
+from typing import Protocol, cast
 
+from connectors.transcribe.clock import ServiceClock
 from connectors.transcribe.errors import (
     ReadTimeoutError,
+    SignatureExpiredError,
     StreamClosedError,
-    TlsError,
     TranscribeError,
     WriteTimeoutError,
 )
-from connectors.transcribe.http2_connection import Http2Connection
 from connectors.transcribe.model import MedicalResult
 from connectors.transcribe.protocol import EndOfStream, MedicalStreamProtocol
 
 _CLOSE_SECONDS = 1.0
 
 
-class Http2Stream(asyncio.Protocol):
+class WireConnection(Protocol):
+    """A connection without I/O; every failure is reported to its protocol."""
+
+    @property
+    def protocol(self) -> MedicalStreamProtocol:
+        """The stream that the connection carries."""
+
+    @property
+    def pending_bytes(self) -> int:
+        """Queued bytes that the peer's flow control has no room for."""
+
+    @property
+    def sent_bytes(self) -> int:
+        """Bytes of events handed on so far; it grows while the peer takes audio."""
+
+    @property
+    def reading_paused(self) -> bool:
+        """True while the shell should read no further."""
+
+    def start(self, now_ms: int) -> None:
+        """Queue the signed request."""
+
+    def tls_established(self, alpn_protocol: str | None) -> None:
+        """What TLS negotiated; fails the stream if it cannot be carried so."""
+
+    def send(self, data: bytes, *, end_stream: bool = False) -> None:
+        """Queue an event; `end_stream`: the last one."""
+
+    def data_to_send(self) -> bytes:
+        """Everything that may be written now."""
+
+    def receive_data(self, data: bytes) -> None:
+        """Bytes from the peer, cut anywhere."""
+
+    def acknowledge(self) -> None:
+        """The reader has used everything received so far."""
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The transport is gone."""
+
+    def ping(self) -> None:
+        """Queue a request for a sign of life."""
+
+    def abandon(self) -> None:
+        """Queue what ends stream and connection early, or politely after the stream's end."""
+
+
+class WireStream(asyncio.Protocol):
     """One connection with one stream; implements `TranscribeStream`, its methods are documented there."""
 
     def __init__(
         self,
-        protocol: MedicalStreamProtocol,
-        now_ms: Callable[[], int],
+        connection: WireConnection,
+        clock: ServiceClock,
         read_timeout_seconds: float,
         write_timeout_seconds: float,
     ) -> None:
-        self._protocol = protocol
-        self._connection = Http2Connection(protocol)
-        self._now_ms = now_ms
+        self._connection = connection
+        self._protocol = connection.protocol
+        self._clock = clock
+        self._skew_ms: int | None = None  # by the service's Date, when its answer came
         self._read_timeout_seconds = read_timeout_seconds
         self._write_timeout_seconds = write_timeout_seconds
         self._loop = asyncio.get_running_loop()
@@ -64,18 +115,19 @@ class Http2Stream(asyncio.Protocol):
 
     async def send_audio(self, payload: bytes) -> None:
         await self._wait_until_drained()
-        self._connection.send(self._protocol.send_audio(payload, self._now_ms()))
+        self._connection.send(self._protocol.send_audio(payload, self._clock.now_ms()))
         self._flush()
 
     async def end(self) -> None:
         await self._wait_until_drained()
-        self._connection.send(self._protocol.end(self._now_ms()), end_stream=True)
+        self._connection.send(self._protocol.end(self._clock.now_ms()), end_stream=True)
         self._flush()
 
     async def receive(self) -> tuple[MedicalResult, ...] | None:
         while (event := self._protocol.next_event()) is None:
             self._connection.acknowledge()
             self._flush()
+            self._regulate_reading()
             self._changed.clear()
             await self._changed.wait()
         return None if event is EndOfStream.END else event.results
@@ -86,7 +138,7 @@ class Http2Stream(asyncio.Protocol):
             await asyncio.wait_for(self._lost.wait(), _CLOSE_SECONDS)
         self.abort()
 
-    # For open_http2_stream
+    # For the opener
 
     async def accepted(self) -> None:
         """Wait for the response's head; raises the refusal."""
@@ -108,16 +160,22 @@ class Http2Stream(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         tls = transport.get_extra_info("ssl_object")
-        if tls is not None and tls.selected_alpn_protocol() != "h2":
-            self._disconnect(TlsError("the endpoint does not offer HTTP/2 over TLS (ALPN h2)"))
+        if tls is not None:
+            self._connection.tls_established(tls.selected_alpn_protocol())
+        if self._protocol.finished:
+            self._after_change()
             return
-        self._connection.start(self._now_ms())
+        self._connection.start(self._clock.now_ms())
         self._flush()
         self._watch_peer()
 
     def data_received(self, data: bytes) -> None:
         self._received_at = self._loop.time()
+        waited = not self._protocol.server_date
         self._connection.receive_data(data)
+        if waited:
+            self._skew_ms = self._clock.skew_ms(self._protocol.server_date)
+        self._regulate_reading()
         self._after_change()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -147,8 +205,20 @@ class Http2Stream(asyncio.Protocol):
         if not self._connection.pending_bytes:
             self._drained.set()
 
+    def _regulate_reading(self) -> None:
+        if self._transport is None or self._transport.is_closing():
+            return
+        if self._connection.reading_paused:
+            self._transport.pause_reading()
+        elif not self._transport.is_reading():
+            self._received_at = self._loop.time()  # the silence was ours
+            self._transport.resume_reading()
+
     def _after_change(self) -> None:
         if self._protocol.finished:
+            if isinstance(self._protocol.failure, SignatureExpiredError):
+                self._clock.correct(self._skew_ms)
+                self._skew_ms = None
             self._disconnect()
         else:
             self._flush()
@@ -172,7 +242,8 @@ class Http2Stream(asyncio.Protocol):
         """Fail the stream when the peer is silent or takes nothing; probe it half-way."""
         now = self._loop.time()
         read_limit, write_limit = self._read_timeout_seconds, self._write_timeout_seconds
-        silent_seconds = now - self._received_at
+        reading = self._transport is not None and self._transport.is_reading()
+        silent_seconds = now - self._received_at if reading else 0.0
         stuck = self._connection.pending_bytes > 0 or not self._writable
         if not stuck or self._connection.sent_bytes != self._sent_bytes:
             self._progress_at, self._sent_bytes = now, self._connection.sent_bytes

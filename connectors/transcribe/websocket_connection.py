@@ -1,0 +1,175 @@
+"""One WebSocket connection that carries one Transcribe stream, without any I/O: `websockets` below.
+
+The same few methods as `http2_connection`: received bytes go in with `receive_data`, bytes to write come out
+of `data_to_send`. A WebSocket has no flow control of its own, so TCP's is used: what is written waits in the
+socket, and `reading_paused` tells the shell to read no further while results wait for their reader. Whatever
+ends the stream early reaches the protocol as a typed error, the service's close codes among them.
+
+Source: RFC 6455; the service closes normally after its last result, and after an exception it has sent.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from websockets.client import ClientProtocol
+from websockets.frames import Close, CloseCode, Frame, Opcode
+from websockets.http11 import Response
+from websockets.protocol import State
+from websockets.uri import WebSocketURI
+
+from connectors.transcribe.errors import (
+    ConnectionClosedError,
+    EndpointError,
+    ProtocolError,
+    TlsError,
+    TranscribeError,
+)
+from connectors.transcribe.eventstream import MAX_HEADERS_BYTES, MAX_PAYLOAD_BYTES
+from connectors.transcribe.websocket_protocol import WebSocketStreamProtocol
+
+# At DEBUG the library logs every frame, and the URL, which is a secret.
+for _name in ("websockets", "websockets.client"):
+    logging.getLogger(_name).setLevel(logging.INFO)
+
+MAX_MESSAGE_BYTES = MAX_HEADERS_BYTES + MAX_PAYLOAD_BYTES + 16
+MAX_WAITING_EVENTS = 64  # beyond it the socket is read no further until the reader has caught up
+
+_CLEAN_CLOSE = (CloseCode.NORMAL_CLOSURE, CloseCode.NO_STATUS_RCVD)
+_OUR_FAULT = (CloseCode.PROTOCOL_ERROR, CloseCode.UNSUPPORTED_DATA, CloseCode.INVALID_DATA)
+_PING = b"alive?"
+
+
+class WebSocketConnection:
+    """The client's end of a connection; failures are reported to `protocol` and nowhere else."""
+
+    def __init__(self, protocol: WebSocketStreamProtocol, host: str, port: int, *, secure: bool) -> None:
+        self._protocol = protocol
+        self._address = (secure, host, port)
+        self._ws: ClientProtocol | None = None
+        self._first_bytes = True
+        self.sent_bytes = 0
+
+    pending_bytes = 0  # what may not be written yet; the socket's own buffer is the shell's matter
+    alpn_protocol = "http/1.1"
+
+    @property
+    def protocol(self) -> WebSocketStreamProtocol:
+        return self._protocol
+
+    @property
+    def reading_paused(self) -> bool:
+        """True while more results wait for the reader than should be held in memory."""
+        return self._protocol.waiting_events > MAX_WAITING_EVENTS
+
+    def start(self, now_ms: int) -> None:
+        """Queue the presigned request."""
+        path, _, query = self._protocol.start(now_ms).partition("?")
+        secure, host, port = self._address
+        self._ws = ClientProtocol(WebSocketURI(secure, host, port, path, query), max_size=MAX_MESSAGE_BYTES)
+        request = self._ws.connect()
+        del request.headers["Host"]
+        request.headers["Host"] = self._protocol.authority  # exactly what was signed
+        self._ws.send_request(request)
+
+    def tls_established(self, alpn_protocol: str | None) -> None:
+        """Fail the stream if the peer insists on another protocol."""
+        if alpn_protocol not in (None, "http/1.1"):
+            self._fail(TlsError(f"the endpoint wants to speak {alpn_protocol!r}; a WebSocket needs http/1.1"))
+
+    def send(self, data: bytes, *, end_stream: bool = False) -> None:  # noqa: ARG002 - `data` says it
+        """Queue one event; the last one says itself that it is, and the connection stays open for results."""
+        if self._ws is not None and self._ws.state is State.OPEN:
+            self._ws.send_binary(data)
+            self.sent_bytes += len(data)
+
+    def data_to_send(self) -> bytes:
+        """Everything that may be written now; the half-close after a closing handshake is left to `close`."""
+        return b"" if self._ws is None else b"".join(self._ws.data_to_send())
+
+    def receive_data(self, data: bytes) -> None:
+        """Bytes from the peer, cut anywhere."""
+        if self._ws is not None:
+            self._first_bytes = False
+            self._ws.receive_data(data)
+            self._handle_events(self._ws)
+
+    def acknowledge(self) -> None:
+        """Nothing to give back: see `reading_paused`."""
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The transport is gone; it is a failure unless the stream had ended."""
+        if self._ws is not None:
+            self._ws.receive_eof()  # ends a refusal's body that had no length
+            self._handle_events(self._ws)
+        reason = f" ({type(error).__name__})" if error else ""
+        if self._first_bytes:
+            hint = "; does it serve WebSockets, and is https or http right?"
+            message = f"the endpoint closed the connection without an answer{reason}{hint}"
+        else:
+            message = f"the connection closed before the stream had ended{reason}"
+        self._fail(ConnectionClosedError(message))
+
+    def ping(self) -> None:
+        """Ask the peer for a sign of life; possible once the stream was accepted."""
+        if self._ws is not None and self._ws.state is State.OPEN:
+            self._ws.send_ping(_PING)
+
+    def abandon(self) -> None:
+        """Queue the closing frame, unless the peer has sent one and was answered."""
+        if self._ws is not None and self._ws.state is State.OPEN:
+            finished = self._protocol.finished
+            self._ws.send_close(CloseCode.NORMAL_CLOSURE if finished else CloseCode.GOING_AWAY)
+
+    def _handle_events(self, websocket: ClientProtocol) -> None:
+        for event in websocket.events_received():
+            if isinstance(event, Response):
+                self._handle_response(event, valid=websocket.handshake_exc is None)
+            elif isinstance(event, Frame):
+                self._handle_frame(event, websocket)
+        if isinstance(websocket.parser_exc, EOFError):
+            return  # `connection_lost` says it
+        if broken := websocket.parser_exc or websocket.handshake_exc:
+            # The library's text may quote what was received; its class says enough.
+            self._fail(ProtocolError(f"the endpoint broke the WebSocket protocol ({type(broken).__name__})"))
+
+    def _handle_response(self, response: Response, *, valid: bool) -> None:
+        headers = [(name.lower(), value) for name, value in response.headers.raw_items()]
+        status = response.status_code
+        if status == 101 and not valid:
+            return  # `_handle_events` says why
+        if status == 426 or 300 <= status < 400:
+            self._fail(EndpointError(f"the endpoint serves no WebSocket at this address (HTTP {status})"))
+            return
+        self._protocol.receive_response(status, headers)
+        if status != 101:
+            self._protocol.receive_data(bytes(response.body or b""))
+            self._protocol.receive_end()
+
+    def _handle_frame(self, frame: Frame, websocket: ClientProtocol) -> None:
+        if frame.opcode in (Opcode.BINARY, Opcode.CONT):
+            self._protocol.receive_data(bytes(frame.data))
+        elif frame.opcode is Opcode.TEXT:
+            self._fail(ProtocolError("the endpoint sent a text message; events are binary"))
+        elif frame.opcode is Opcode.CLOSE:
+            self._handle_close(websocket.close_rcvd)
+
+    def _handle_close(self, close: Close | None) -> None:
+        code = CloseCode.NO_STATUS_RCVD if close is None else close.code
+        if code in _CLEAN_CLOSE:
+            self._protocol.receive_end()
+            return
+        message = f"the service closed the WebSocket ({_close_name(code)})"
+        error = ProtocolError(message) if code in _OUR_FAULT else ConnectionClosedError(message)
+        error.throttling = code == CloseCode.TRY_AGAIN_LATER
+        self._fail(error)
+
+    def _fail(self, error: TranscribeError) -> None:
+        self._protocol.receive_failure(error)
+
+
+def _close_name(code: int) -> str:
+    try:
+        return f"close code {code}, {CloseCode(code).name}"
+    except ValueError:
+        return f"close code {code}"

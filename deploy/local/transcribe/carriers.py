@@ -1,0 +1,187 @@
+"""What carries a stream: an HTTP/2 request and its response, or a WebSocket, behind the same few methods.
+
+Both are ASGI on granian 2.8 (measured): over HTTP/2 a last body part with `more_body` false is END_STREAM,
+and returning without one RST_STREAM(INTERNAL_ERROR); a client that resets its stream looks like one that
+ended the body. A WebSocket's refusal is the extension `websocket.http.response`. What ASGI cannot say goes
+through the front (`front.py`), which knows the connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from deploy.local.transcribe.errors import ServiceFault, bad_request
+from deploy.local.transcribe.front import FrontConnection
+from deploy.local.transcribe.results import encode_error_body
+
+Receive = Callable[[], Awaitable[Mapping[str, Any]]]
+SendMessage = Callable[[Mapping[str, Any]], Awaitable[None]]
+Headers = Sequence[tuple[str, str]]
+
+ENHANCE_YOUR_CALM = 11  # RFC 9113 section 7
+_INTERNAL_ERROR, _TRY_AGAIN_LATER, _NORMAL = 1011, 1013, 1000  # RFC 6455 section 7.4.1
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """Bytes of the request; `ended`: no more follow, although the client may wait for results."""
+
+    data: bytes = field(repr=False)
+    ended: bool = False
+
+
+class Carrier(Protocol):
+    """One request and its response."""
+
+    async def respond(self, headers: Headers) -> None:
+        """Accept the stream."""
+
+    async def refuse(self, fault: ServiceFault, date: str) -> None:
+        """Answer with an HTTP error instead."""
+
+    async def receive(self) -> Incoming | None:
+        """The next bytes, None once the client is gone; raises `ServiceFault` for what cannot be an event."""
+
+    async def send(self, data: bytes) -> None:
+        """Send one event."""
+
+    async def end(self) -> None:
+        """End the response in good order."""
+
+    async def reset(self) -> None:
+        """Make sure that the client sees no good end, once the exchange has returned."""
+
+    async def go_away(self, error_code: int) -> None:
+        """Send the connection away, with HTTP/2's error code."""
+
+    def split(self, piece_bytes: int) -> None:
+        """Send in pieces of so many bytes from now on."""
+
+    def disconnect(self) -> None:
+        """Cut the TCP connection."""
+
+
+class _AsgiCarrier:
+    def __init__(self, receive: Receive, send: SendMessage, front: FrontConnection | None) -> None:
+        self._receive = receive
+        self._send = send
+        self._front = front
+
+    def disconnect(self) -> None:
+        if self._front is not None:
+            self._front.disconnect()
+
+
+class Http2Carrier(_AsgiCarrier):
+    """See `Carrier`."""
+
+    def __init__(self, receive: Receive, send: SendMessage, front: FrontConnection | None) -> None:
+        super().__init__(receive, send, front)
+        self._piece_bytes = 0
+        self._ended = False
+
+    async def respond(self, headers: Headers) -> None:
+        await self._start(200, headers)
+
+    async def refuse(self, fault: ServiceFault, date: str) -> None:
+        await self._start(fault.http_status, error_headers(fault, date))
+        await self._send({"type": "http.response.body", "body": encode_error_body(fault.message)})
+
+    async def _start(self, status: int, headers: Headers) -> None:
+        await self._send({"type": "http.response.start", "status": status, "headers": _encoded(headers)})
+
+    async def receive(self) -> Incoming | None:
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            return None
+        ended = not message.get("more_body", False) and not self._ended
+        self._ended = self._ended or ended
+        return Incoming(bytes(message.get("body", b"")), ended)
+
+    async def send(self, data: bytes) -> None:
+        step = self._piece_bytes or len(data) or 1
+        for start in range(0, len(data), step):
+            piece = data[start : start + step]
+            await self._send({"type": "http.response.body", "body": piece, "more_body": True})
+
+    async def end(self) -> None:
+        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def reset(self) -> None:
+        """Nothing to do: granian resets a stream whose application returns without an end."""
+
+    async def go_away(self, error_code: int) -> None:
+        if self._front is not None:
+            self._front.go_away(error_code)
+
+    def split(self, piece_bytes: int) -> None:
+        self._piece_bytes = piece_bytes
+
+
+class WebSocketCarrier(_AsgiCarrier):
+    """See `Carrier`. An event is a binary message; a message of zero length says that no more follow."""
+
+    async def respond(self, headers: Headers) -> None:
+        if self._front is not None:
+            self._front.add_upgrade_headers(headers)
+        await self._send({"type": "websocket.accept"})
+
+    async def refuse(self, fault: ServiceFault, date: str) -> None:
+        headers = _encoded(error_headers(fault, date))
+        start = {"type": "websocket.http.response.start", "status": fault.http_status, "headers": headers}
+        await self._send(start)
+        body = encode_error_body(fault.message)
+        await self._send({"type": "websocket.http.response.body", "body": body})
+
+    def __init__(self, receive: Receive, send: SendMessage, front: FrontConnection | None) -> None:
+        super().__init__(receive, send, front)
+        self._receiving: asyncio.Future[Mapping[str, Any]] | None = None
+
+    async def receive(self) -> Incoming | None:
+        self._receiving = asyncio.ensure_future(self._receive())
+        await asyncio.wait({self._receiving})
+        if self._receiving.cancelled():
+            await asyncio.Event().wait()  # closed from our side: the exchange ends this task
+        message = self._receiving.result()
+        if message["type"] == "websocket.disconnect":
+            return None
+        data = message.get("bytes")
+        if data is None:
+            raise bad_request("Events are binary messages; a text message was received.")
+        return Incoming(bytes(data), ended=not data)
+
+    async def send(self, data: bytes) -> None:
+        await self._send({"type": "websocket.send", "bytes": data})
+
+    async def end(self) -> None:
+        await self._close(_NORMAL)
+
+    async def reset(self) -> None:
+        self.disconnect()
+
+    async def go_away(self, error_code: int) -> None:
+        if error_code:
+            await self._close(_TRY_AGAIN_LATER if error_code == ENHANCE_YOUR_CALM else _INTERNAL_ERROR)
+
+    async def _close(self, code: int) -> None:
+        """Close. granian 2.8 sends no closing frame while a receive is pending, so that is ended first."""
+        if self._receiving is not None and not self._receiving.done():
+            self._receiving.cancel()
+            await asyncio.wait({self._receiving})
+        await self._send({"type": "websocket.close", "code": code})
+
+    def split(self, piece_bytes: int) -> None:
+        if self._front is not None:
+            self._front.split(piece_bytes)
+
+
+def error_headers(fault: ServiceFault, date: str) -> Headers:
+    """The headers of an answer that is no stream; the date lets a client find out that its clock is wrong."""
+    return [("content-type", "application/json"), ("x-amzn-errortype", fault.code), ("date", date)]
+
+
+def _encoded(headers: Headers) -> list[tuple[bytes, bytes]]:
+    return [(name.encode(), value.encode()) for name, value in headers]
