@@ -17,9 +17,11 @@ from typing import Annotated, Any
 
 import typer
 
+from connectors.transcribe.connecting import tls_context
 from connectors.transcribe.credentials import check_region, load_credentials, resolve_region
+from connectors.transcribe.endpoint import HTTP2, TRANSPORTS
 from connectors.transcribe.errors import TranscribeError
-from connectors.transcribe.http2 import tls_context
+from connectors.transcribe.http2_connection import Http2Connection
 from pipeline.audio_file import DeclaredFormat
 from pipeline.audio_pipe import open_audio
 from pipeline.cli import logs
@@ -35,7 +37,6 @@ from pipeline.transcript_text import Ending, summary_line
 
 app = typer.Typer()
 
-TRANSPORTS = ("http2",)
 _SIGNALS: tuple[int, ...] = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -66,8 +67,23 @@ def transcribe(
         ),
     ] = None,
     transport: Annotated[
-        str, typer.Option(help=f"How to reach the service: {', '.join(TRANSPORTS)}.")
-    ] = TRANSPORTS[0],
+        str,
+        typer.Option(help="How to reach the service: http2 or websocket.", envvar="MEDSTREAM_TRANSPORT"),
+    ] = HTTP2,
+    use_fips_endpoint: Annotated[
+        bool,
+        typer.Option(
+            "--use-fips-endpoint", envvar="AWS_USE_FIPS_ENDPOINT", help="The region's FIPS endpoint."
+        ),
+    ] = False,
+    use_dualstack_endpoint: Annotated[
+        bool,
+        typer.Option(
+            "--use-dualstack-endpoint",
+            envvar="AWS_USE_DUALSTACK_ENDPOINT",
+            help="The region's endpoint with IPv6.",
+        ),
+    ] = False,
     sample_rate: Annotated[
         int | None, typer.Option(min=1, help="Samples per second of raw audio, in hertz.")
     ] = None,
@@ -127,7 +143,17 @@ def transcribe(
     pace = _pace(speed, to_aws=endpoint_url is None, force=force)
     declared = DeclaredFormat(sample_rate, channels)
     with _errors_by_kind():
-        service = _service(transport, region, endpoint_url, profile, ca_file, insecure=insecure)
+        service = ServiceSettings(
+            region=resolve_region(region, profile),
+            endpoint_url=endpoint_url,
+            transport=_transport(transport),
+            use_fips=use_fips_endpoint,
+            use_dualstack=use_dualstack_endpoint,
+            allow_cleartext=insecure,
+            ca_bundle=None if ca_file is None else str(ca_file),
+            profile_name=profile,
+        )
+        _check_service(service)
         ending = _transcribe(
             audio, declared, service, settings, pace, max_retries, printer(json=json, partials=partials)
         )
@@ -158,32 +184,20 @@ def _pace(text: str, *, to_aws: bool, force: bool) -> float:
     return speed
 
 
-def _service(
-    transport: str,
-    region: str | None,
-    endpoint_url: str | None,
-    profile: str | None,
-    ca_file: Path | None,
-    *,
-    insecure: bool,
-) -> ServiceSettings:
-    """How the service is reached, checked without opening a stream: each one is billed."""
-    if transport not in TRANSPORTS:
-        raise SettingsError("--transport", f"{transport!r} is not one of {', '.join(TRANSPORTS)}")
-    service = ServiceSettings(
-        region=resolve_region(region, profile),
-        endpoint_url=endpoint_url,
-        allow_cleartext=insecure,
-        ca_bundle=None if ca_file is None else str(ca_file),
-        profile_name=profile,
-    )
+def _transport(name: str) -> str:
+    if name not in TRANSPORTS:
+        raise SettingsError("--transport", f"{name!r} is not one of {', '.join(TRANSPORTS)}")
+    return name
+
+
+def _check_service(service: ServiceSettings) -> None:
+    """What can be known of the service without opening a stream, since each one is billed."""
     service.endpoint()
-    if endpoint_url is None:
+    if service.endpoint_url is None:
         check_region(service.region)
     if service.ca_bundle is not None:
-        tls_context(service.ca_bundle)
-    load_credentials(profile)
-    return service
+        tls_context(service.ca_bundle, Http2Connection.alpn_protocol)  # reads the file
+    load_credentials(service.profile_name)
 
 
 def _transcribe(

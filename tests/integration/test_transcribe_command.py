@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-import trustme
 
+from connectors.transcribe.endpoint import HTTP2, TRANSPORTS, WEBSOCKET
 from deploy.local.processes import free_port
 from deploy.local.transcribe.process import EndpointProcess
 from deploy.local.transcribe.recognisers.markers import encode_markers, marked_words
@@ -121,9 +121,12 @@ def check(done: subprocess.CompletedProcess[bytes]) -> None:
 # What goes in
 
 
-@pytest.mark.parametrize("name", ["mono.wav", "mono.flac"])
-def test_a_whole_file(endpoint: EndpointProcess, recordings: Path, name: str) -> None:
-    done = transcribe(endpoint, recordings / name, "--json", "--speed=max")
+@pytest.mark.parametrize(
+    ("name", "transport"), [("mono.wav", HTTP2), ("mono.flac", HTTP2), ("mono.wav", WEBSOCKET)]
+)
+def test_a_whole_file(endpoint: EndpointProcess, recordings: Path, name: str, transport: str) -> None:
+    options = (f"--transport={transport}", "--json", "--speed=max")
+    done = transcribe(endpoint, recordings / name, *options)
     check(done)
     assert done.stderr.decode() == (
         f"medstream: {SECONDS:.1f} s of audio, {len(SENTENCES)} finals, 1 stream, 0 retries\n"
@@ -218,21 +221,24 @@ FAULTS = [
     {"kind": "clean_end", "after_partials": 6},
     {"kind": "truncate", "after_partials": 6},
     {"kind": "reset", "after_audio_seconds": 5.0},
+    {"kind": "disconnect", "after_partials": 6},
     {"kind": "reset", "after_partials": 2, "times": 3},
 ]
-PACED_FAULTS = [FAULTS[0], FAULTS[3], FAULTS[-1]]
+PACED_FAULTS = [FAULTS[3], FAULTS[-1]]
 
 
+@pytest.mark.parametrize("transport", TRANSPORTS)
 @pytest.mark.parametrize(
     ("fault", "speed"),
     [*((fault, "max") for fault in FAULTS), *((fault, "6") for fault in PACED_FAULTS)],
     ids=lambda value: "-".join(map(str, value.values())) if isinstance(value, dict) else value,
 )
 def test_a_stream_lost_midway_costs_nothing(
-    endpoint: EndpointProcess, recordings: Path, fault: dict[str, Any], speed: str
+    endpoint: EndpointProcess, recordings: Path, fault: dict[str, Any], speed: str, transport: str
 ) -> None:
     endpoint.inject(fault)
-    done = transcribe(endpoint, recordings / "mono.flac", "--json", f"--speed={speed}")
+    options = (f"--transport={transport}", "--json", f"--speed={speed}")
+    done = transcribe(endpoint, recordings / "mono.flac", *options)
     check(done)
     lost = fault.get("times", 1)
     lines = done.stderr.decode().splitlines()
@@ -363,26 +369,21 @@ def test_wrong_usage_is_2(endpoint: EndpointProcess, recordings: Path) -> None:
     assert transcribe(endpoint, recordings / "mono.wav", "--channels=7").returncode == 2
 
 
-@pytest.fixture
-def tls_endpoint(tmp_path: Path) -> Iterator[tuple[EndpointProcess, Path]]:
-    """An endpoint with a certificate of a private authority, and that authority's PEM file."""
-    authority = trustme.CA()
-    server = authority.issue_cert("127.0.0.1")
-    certificate, key, bundle = tmp_path / "cert.pem", tmp_path / "key.pem", tmp_path / "ca.pem"
-    certificate.write_bytes(b"".join(part.bytes() for part in server.cert_chain_pems))
-    server.private_key_pem.write_to_path(key)
-    authority.cert_pem.write_to_path(bundle)
-    options = ("--tls-cert", str(certificate), "--tls-key", str(key))
-    with EndpointProcess(tmp_path / "endpoint", recogniser="markers", options=options) as endpoint:
-        yield endpoint, bundle
+@pytest.fixture(scope="module")
+def tls_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EndpointProcess]:
+    """An endpoint over TLS, with an authority of its own."""
+    with EndpointProcess(tmp_path_factory.mktemp("tls"), recogniser="markers", tls=True) as endpoint:
+        yield endpoint
 
 
+@pytest.mark.parametrize("transport", TRANSPORTS)
 def test_a_private_authority_is_trusted_by_name_and_6_without(
-    tls_endpoint: tuple[EndpointProcess, Path], recordings: Path
+    tls_endpoint: EndpointProcess, recordings: Path, transport: str
 ) -> None:
-    endpoint, bundle = tls_endpoint
-    check(transcribe(endpoint, recordings / "mono.wav", f"--ca-file={bundle}", "--json", "--speed=max"))
-    done = transcribe(endpoint, recordings / "mono.wav", "--speed=max")
+    options = (f"--transport={transport}", "--json", "--speed=max")
+    trusting = (f"--ca-file={tls_endpoint.ca_file}", *options)
+    check(transcribe(tls_endpoint, recordings / "mono.wav", *trusting, SSL_CERT_FILE=""))
+    done = transcribe(tls_endpoint, recordings / "mono.wav", *options, SSL_CERT_FILE="")
     assert done.returncode == 6
     assert b"not trusted" in done.stderr
     assert b"--ca-file" in done.stderr
