@@ -27,7 +27,7 @@ from pipeline.audio_pipe import open_audio
 from pipeline.cli import logs
 from pipeline.cli.exit_codes import EXIT_CODES, INTERRUPTED, exit_code_help
 from pipeline.cli.printers import Printer, printer
-from pipeline.elements import SessionSettings
+from pipeline.elements import SAMPLE_RATE_RANGE_HERTZ, SessionSettings
 from pipeline.errors import SettingsError
 from pipeline.failures import kind_of
 from pipeline.file_session import FileSession
@@ -84,6 +84,16 @@ def transcribe(
             help="The region's endpoint with IPv6.",
         ),
     ] = False,
+    resample_to: Annotated[
+        int | None,
+        typer.Option(
+            help="Sample rate to send to the service; the recording's own without.",
+            envvar="MEDSTREAM_RESAMPLE_TO",
+            min=SAMPLE_RATE_RANGE_HERTZ[0],
+            max=SAMPLE_RATE_RANGE_HERTZ[1],
+            metavar="HERTZ",
+        ),
+    ] = None,
     sample_rate: Annotated[
         int | None, typer.Option(min=1, help="Samples per second of raw audio, in hertz.")
     ] = None,
@@ -152,6 +162,7 @@ def transcribe(
             allow_cleartext=insecure,
             ca_bundle=None if ca_file is None else str(ca_file),
             profile_name=profile,
+            resample_to_hertz=resample_to,
         )
         _check_service(service)
         ending = _transcribe(
@@ -211,7 +222,7 @@ def _transcribe(
 ) -> Ending:
     arrival = threading.Event()
     with closing(shown), closing(open_audio(audio, declared, arrival.set)) as source:
-        medical_request(source.format, settings, str(uuid.uuid4())).validate()
+        medical_request(source.format, settings, str(uuid.uuid4()), service.resample_to_hertz).validate()
         session = FileSession(
             source,
             service=service,

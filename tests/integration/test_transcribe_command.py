@@ -188,6 +188,17 @@ def test_a_telephone_recording_is_sent_as_it_is(endpoint: EndpointProcess, recor
     assert {final["sample_rate_hertz"] for final in finals(done)} == {8000}
 
 
+def test_a_recording_can_be_brought_to_another_rate(endpoint: EndpointProcess, recordings: Path) -> None:
+    """Markers do not survive resampling, so it is the length that the endpoint received that counts."""
+    done = transcribe(endpoint, recordings / "telephone.wav", "--json", "--speed=max", "--resample-to=16000")
+    assert done.returncode == 0, done.stderr
+    started = [event for event in endpoint.events() if event["event"] == "stream_started"][-1]
+    assert started["sample_rate_hertz"] == RATE
+    ended = [event for event in endpoint.events() if event["event"] == "stream_ended"][-1]
+    assert ended["audio_seconds"] == pytest.approx(SECONDS, abs=0.001)
+    assert records(done)[-1]["audio_seconds"] == pytest.approx(SECONDS)
+
+
 def test_lines_of_text(endpoint: EndpointProcess, recordings: Path) -> None:
     done = transcribe(endpoint, recordings / "mono.wav", "--speed=max")
     lines = done.stdout.decode().splitlines()
