@@ -43,22 +43,26 @@ PURE = frozenset(
         "pipeline.answers",
         "pipeline.audio_decoding",
         "pipeline.books",
+        "pipeline.cli.exit_codes",
         "pipeline.commands",
         "pipeline.cursor",
         "pipeline.decoding",
         "pipeline.elements",
         "pipeline.errors",
+        "pipeline.failures",
         "pipeline.feed",
         "pipeline.judging",
         "pipeline.limits",
         "pipeline.ogg_opus",
         "pipeline.outputs",
+        "pipeline.playback",
         "pipeline.reassembly",
         "pipeline.resampling",
         "pipeline.resequencer",
         "pipeline.session",
         "pipeline.stream_state",
         "pipeline.timeline",
+        "pipeline.transcript_text",
     }
 )
 PURE_LIBRARIES = {
@@ -144,11 +148,13 @@ LIBRARIES: dict[str, dict[str, str]] = {
     },
     "soundfile": {
         "pipeline.audio_decoding": EVERYWHERE,
+        "pipeline.audio_file": IN_FUNCTIONS,
         "deploy.local.recordings": IN_FUNCTIONS,  # with numpy half a second to import
         "deploy.local.recordings.synthesise": EVERYWHERE,
     },
     "numpy": {
         "pipeline.audio_decoding": EVERYWHERE,
+        "pipeline.audio_file": IN_FUNCTIONS,
         "pipeline.resampling": EVERYWHERE,
         "deploy.local.recordings": EVERYWHERE,
         "deploy.local.transcribe.recognisers": EVERYWHERE,
