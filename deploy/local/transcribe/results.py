@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from connectors.transcribe.eventstream import encode_headers, frame
+from connectors.transcribe.events import encode_transcript_event
 from connectors.transcribe.model import (
     ITEM_PRONUNCIATION,
     ITEM_PUNCTUATION,
@@ -19,33 +19,17 @@ from connectors.transcribe.model import (
     MedicalAlternative,
     MedicalItem,
     MedicalResult,
-    MedicalTranscriptEvent,
 )
 from deploy.local.transcribe.phi import find_phi
 from deploy.local.transcribe.recognisers import Segment, Word
 from deploy.local.transcribe.speakers import label_speakers
 
-_TRANSCRIPT_EVENT_HEADERS = encode_headers(
-    {":event-type": "TranscriptEvent", ":content-type": "application/json", ":message-type": "event"}
-)
-
-
-def encode_transcript_event(results: Sequence[MedicalResult]) -> bytes:
-    """A `TranscriptEvent` message; without results it is the service's sign of life."""
-    return frame(_TRANSCRIPT_EVENT_HEADERS, MedicalTranscriptEvent(tuple(results)).to_payload())
-
-
-EMPTY_TRANSCRIPT_EVENT = encode_transcript_event(())
-
-
-def encode_exception(code: str, message: str) -> bytes:
-    """The exception message with exactly the three headers the real service was recorded to send."""
-    headers = {":exception-type": code, ":content-type": "application/json", ":message-type": "exception"}
-    return frame(encode_headers(headers), encode_error_body(message))
+EMPTY_TRANSCRIPT_EVENT = encode_transcript_event()
+"""The service's sign of life."""
 
 
 def encode_error_body(message: str) -> bytes:
-    """The JSON of an error, before or within a stream."""
+    """The JSON of an error before a stream."""
     return json.dumps({"Message": message}, separators=(",", ":")).encode()
 
 

@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from connectors.transcribe.errors import EventStreamError
+from connectors.transcribe.events import encode_transcript_event
 from connectors.transcribe.eventstream import Message, MessageDecoder
 from deploy.local.transcribe.audio_events import AudioEvents
 from deploy.local.transcribe.commands import (
@@ -39,7 +40,7 @@ from deploy.local.transcribe.commands import (
 from deploy.local.transcribe.errors import ServiceFault, bad_request
 from deploy.local.transcribe.faults import FaultRule, Progress
 from deploy.local.transcribe.recognisers import Segment
-from deploy.local.transcribe.results import EMPTY_TRANSCRIPT_EVENT, encode_transcript_event, to_result
+from deploy.local.transcribe.results import EMPTY_TRANSCRIPT_EVENT, to_result
 from deploy.local.transcribe.stream_faults import StreamFaults, end_with
 
 MAX_CHUNK_SECONDS = 1.0

@@ -9,11 +9,10 @@ from typing import Any
 
 import pytest
 
+from connectors.transcribe.events import encode_exception, encode_transcript_event
 from connectors.transcribe.eventstream import decode_message
 from deploy.local.transcribe.recognisers import Segment, Word
 from deploy.local.transcribe.results import (
-    encode_exception,
-    encode_transcript_event,
     join_words,
     to_result,
 )
