@@ -42,6 +42,7 @@ from pipeline.commands import (
     SendAudio,
 )
 from pipeline.decoding import ChunkDecoder
+from pipeline.elements import LogEntry
 from pipeline.live_stream import (
     LiveStream,
     ResultsArrived,
@@ -67,9 +68,8 @@ SessionKey = tuple[str, str]  # the transform's instance, the session id
 class LogRead:
     """A log read came back, or failed."""
 
-    read_id: int
+    command: ReadLog
     records: RecordSlice | None
-    to_end_of_log: bool
 
 
 class Runtime:
@@ -235,22 +235,31 @@ class LiveSession:
                 self._forget_stream(serial)
                 _LOG.warning("A stream was lost: %s: %s", failure.code, failure.message)
                 return self.session.stream_failed(serial, failure, now)
-            case LogRead(read_id, records, to_end_of_log):
+            case LogRead(command, records):
                 if records is None:
                     _LOG.warning("Audio could not be read again from Kafka; it is tried again")
-                    return self.session.log_failed(read_id, now)
-                return self.session.receive_log(read_id, self._slice(records, to_end_of_log), now)
+                    return self.session.log_failed(command.read_id, now)
+                return self.session.receive_log(command.read_id, self._slice(records, command), now)
 
     def _forget_stream(self, serial: int) -> None:
         if self._stream is not None and self._stream.serial == serial:
             self._stream = None
 
-    def _slice(self, read: RecordSlice, to_end_of_log: bool) -> LogSlice:
+    def _slice(self, read: RecordSlice, command: ReadLog) -> LogSlice:
+        """The records as entries, no more of them than hold `max_bytes` of PCM: compressed audio grows when
+        it is decoded, and there is only so much room for it. The rest is read again.
+        """
         self._keep(read.records)
-        entries = tuple(self._decoder.entries(read.records))
+        entries: list[LogEntry] = []
+        pcm_bytes = 0
+        for entry in self._decoder.entries(read.records):
+            pcm_bytes += 0 if entry.chunk is None else len(entry.chunk.payload)
+            if entries and pcm_bytes > command.max_bytes:
+                return LogSlice(tuple(entries), entry.offset, complete=False, lost=read.lost)
+            entries.append(entry)
         # Without an end the range is complete when a read finds nothing more of this session.
-        complete = read.complete or (to_end_of_log and not read.records)
-        return LogSlice(entries, read.next_offset, complete=complete, lost=read.lost)
+        complete = read.complete or (command.end_offset is None and not read.records)
+        return LogSlice(tuple(entries), read.next_offset, complete=complete, lost=read.lost)
 
     # Commands
 
@@ -282,6 +291,7 @@ class LiveSession:
             loop=self._loop,
             report=self._inbox.append,
             catch_up_rate=self._catch_up_rate,
+            resample_to_hertz=service.resample_to_hertz,
         )
 
     def _read(self, command: ReadLog) -> None:
@@ -297,12 +307,10 @@ class LiveSession:
 
 
 def _deliver(report: Callable[[LogRead], None], command: ReadLog) -> Callable[[Future[RecordSlice]], None]:
-    to_end_of_log = command.end_offset is None
-
     def done(read: Future[RecordSlice]) -> None:
         try:
-            report(LogRead(command.read_id, read.result(), to_end_of_log))
+            report(LogRead(command, read.result()))
         except KafkaConnectorError:
-            report(LogRead(command.read_id, None, to_end_of_log))
+            report(LogRead(command, None))
 
     return done

@@ -40,6 +40,7 @@ PURE = frozenset(
         "connectors.transcribe.stream",
         "connectors.transcribe.websocket_protocol",
         "pipeline.answers",
+        "pipeline.audio_decoding",
         "pipeline.books",
         "pipeline.commands",
         "pipeline.cursor",
@@ -49,15 +50,22 @@ PURE = frozenset(
         "pipeline.feed",
         "pipeline.judging",
         "pipeline.limits",
+        "pipeline.ogg_opus",
         "pipeline.outputs",
         "pipeline.reassembly",
+        "pipeline.resampling",
         "pipeline.resequencer",
         "pipeline.session",
         "pipeline.stream_state",
         "pipeline.timeline",
     }
 )
-PURE_LIBRARIES = {"schemas.serde": {"fastavro"}, "connectors.transcribe.sigv4": {"botocore"}}
+PURE_LIBRARIES = {
+    "schemas.serde": {"fastavro"},
+    "connectors.transcribe.sigv4": {"botocore"},
+    "pipeline.audio_decoding": {"numpy", "soundfile"},
+    "pipeline.resampling": {"numpy", "soxr"},
+}
 READS_FILES = {"schemas"}  # it loads the schemas that lie beside it
 OUTSIDE_WORLD = frozenset(
     [
@@ -132,6 +140,18 @@ LIBRARIES: dict[str, dict[str, str]] = {
         "connectors.transcribe.credentials": EVERYWHERE,
         "connectors.transcribe.sigv4": EVERYWHERE,
     },
+    "soundfile": {
+        "pipeline.audio_decoding": EVERYWHERE,
+        "deploy.local.recordings": IN_FUNCTIONS,  # with numpy half a second to import
+        "deploy.local.recordings.synthesise": EVERYWHERE,
+    },
+    "numpy": {
+        "pipeline.audio_decoding": EVERYWHERE,
+        "pipeline.resampling": EVERYWHERE,
+        "deploy.local.recordings": EVERYWHERE,
+        "deploy.local.transcribe.recognisers": EVERYWHERE,
+    },
+    "soxr": {"pipeline.resampling": EVERYWHERE},
 }
 
 

@@ -38,6 +38,7 @@ MAX_VOCABULARY_NAME_CHARS = 200
 
 ITEM_PRONUNCIATION = "pronunciation"
 ITEM_PUNCTUATION = "punctuation"
+ITEM_SPEAKER_CHANGE = "speaker-change"
 
 _VOCABULARY_NAME = re.compile(r"[0-9a-zA-Z._-]+")
 _SESSION_ID = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}")
@@ -179,7 +180,10 @@ def _channels(enabled: bool, number: int | None) -> None:
 
 @dataclass(frozen=True, slots=True)
 class MedicalItem:
-    """A word or a punctuation mark. `confidence` (0 to 1) only on words of finals; `speaker` a label."""
+    """A word, a punctuation mark, or (with speaker labels) the moment at which the speaker changes.
+
+    `confidence` (0 to 1) and `speaker` (a label) only on words of finals; a change of speaker has no content.
+    """
 
     start_time: float
     end_time: float
@@ -191,9 +195,10 @@ class MedicalItem:
 
     def to_json_dict(self) -> dict[str, Any]:
         """The service's JSON, keys in alphabetical order."""
+        silent = self.type == ITEM_SPEAKER_CHANGE and not self.content
         return _without_none(
             Confidence=self.confidence,
-            Content=self.content,
+            Content=None if silent else self.content,
             EndTime=self.end_time,
             Speaker=self.speaker,
             StartTime=self.start_time,

@@ -16,7 +16,7 @@ from connectors.kafka.client import ClientConfig
 from connectors.transcribe.credentials import resolve_region
 from connectors.transcribe.endpoint import HTTP2, TRANSPORTS
 from pipeline.cli import logs
-from pipeline.elements import SessionSettings
+from pipeline.elements import SAMPLE_RATE_RANGE_HERTZ, SessionSettings
 from pipeline.errors import JobFailed, SettingsError
 from pipeline.limits import SessionLimits
 from pipeline.service import ServiceSettings
@@ -94,6 +94,16 @@ def run(
         Path | None, _option("PEM file to trust for --endpoint-url; on the workers too.", "CA_BUNDLE")
     ] = None,
     profile: Annotated[str | None, typer.Option(envvar="AWS_PROFILE", help="AWS profile.")] = None,
+    resample_to: Annotated[
+        int | None,
+        _option(
+            "Sample rate of all audio sent to the service; each session's own without.",
+            "RESAMPLE_TO",
+            min=SAMPLE_RATE_RANGE_HERTZ[0],
+            max=SAMPLE_RATE_RANGE_HERTZ[1],
+            metavar="HERTZ",
+        ),
+    ] = None,
     specialty: Annotated[str, _option("Specialty of sessions that name none.")] = "PRIMARYCARE",
     type_: Annotated[
         str, typer.Option("--type", help="CONVERSATION or DICTATION, for sessions that name none.")
@@ -137,6 +147,7 @@ def run(
             allow_cleartext=insecure,
             ca_bundle=None if ca_bundle is None else str(ca_bundle),
             profile_name=profile,
+            resample_to_hertz=resample_to,
         ),
         session_defaults=SessionSettings(specialty=specialty, type=type_),
         limits=SessionLimits(

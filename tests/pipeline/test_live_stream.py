@@ -45,6 +45,7 @@ class Scene:
         *,
         audio: AudioFormat = FORMAT,
         catch_up_rate: float = 0.0,
+        resample_to_hertz: int | None = None,
     ) -> None:
         self.reports: list[StreamReport] = []
         self.stream_ids: list[str] = []
@@ -56,6 +57,7 @@ class Scene:
             loop=asyncio.get_running_loop(),
             report=self.reports.append,
             catch_up_rate=catch_up_rate,
+            resample_to_hertz=resample_to_hertz,
         )
 
     async def _open(self, stream_id: str) -> ScriptedStream:

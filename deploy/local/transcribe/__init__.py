@@ -17,6 +17,8 @@ service's speech recognition.
     authentication.py        Signature Version 4 of requests, presigned URLs and events, pure
     faults.py                faults on request, pure; stream_faults.py what they do to a stream
     results.py               segments as event-stream messages, pure
-    recognition.py           where recognisers run; recognisers/ has the recognisers
+    text.py, speakers.py, phi.py   written items, speaker labels, health information: simple rules, pure
+    recognition.py           where recognisers run; recognition_threads.py: in threads
+    recognisers/             the recognisers, and how to write one; plugin.py finds them by entry point
     event_log.py             one JSON line for each stream and final, without any text
 """

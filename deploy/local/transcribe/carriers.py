@@ -8,6 +8,7 @@ through the front (`front.py`), which knows the connection.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -135,8 +136,16 @@ class WebSocketCarrier(_AsgiCarrier):
         body = encode_error_body(fault.message)
         await self._send({"type": "websocket.http.response.body", "body": body})
 
+    def __init__(self, receive: Receive, send: SendMessage, front: FrontConnection | None) -> None:
+        super().__init__(receive, send, front)
+        self._receiving: asyncio.Future[Mapping[str, Any]] | None = None
+
     async def receive(self) -> Incoming | None:
-        message = await self._receive()
+        self._receiving = asyncio.ensure_future(self._receive())
+        await asyncio.wait({self._receiving})
+        if self._receiving.cancelled():
+            await asyncio.Event().wait()  # closed from our side: the exchange ends this task
+        message = self._receiving.result()
         if message["type"] == "websocket.disconnect":
             return None
         data = message.get("bytes")
@@ -158,6 +167,10 @@ class WebSocketCarrier(_AsgiCarrier):
             await self._close(_TRY_AGAIN_LATER if error_code == ENHANCE_YOUR_CALM else _INTERNAL_ERROR)
 
     async def _close(self, code: int) -> None:
+        """Close. granian 2.8 sends no closing frame while a receive is pending, so that is ended first."""
+        if self._receiving is not None and not self._receiving.done():
+            self._receiving.cancel()
+            await asyncio.wait({self._receiving})
         await self._send({"type": "websocket.close", "code": code})
 
     def split(self, piece_bytes: int) -> None:

@@ -12,9 +12,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 from deploy.local.transcribe.app import TranscribeApp
 from deploy.local.transcribe.authentication import LOCAL_ACCESS_KEY_ID, LOCAL_SECRET_ACCESS_KEY, Keyring
@@ -29,9 +30,12 @@ from deploy.local.transcribe.faults import (
     load_faults,
     parse_fault_option,
 )
-from deploy.local.transcribe.recognisers.markers import MarkersRecogniser
-from deploy.local.transcribe.recognisers.scripted import built_in_book, load_script_book, scripted_factory
-from deploy.local.transcribe.recognition import InlineHost, RecognitionHost
+from deploy.local.transcribe.recognisers.plugin import (
+    DEFAULT_WORKERS,
+    describe_recognisers,
+    open_recogniser,
+    parse_options,
+)
 from deploy.local.transcribe.service import ServiceLimits, TranscribeService
 from deploy.local.transcribe.serving import ListenSettings, serve
 
@@ -47,32 +51,35 @@ class LogLevel(StrEnum):
     ERROR = "error"
 
 
-class RecogniserName(StrEnum):
-    """The recognisers that come with medstream."""
+class _EndpointGroup(TyperGroup):
+    """Its help ends with faults, and the recognisers that are installed, which are looked up only then."""
 
-    SCRIPTED = "scripted"
-    MARKERS = "markers"
-    POCKETSPHINX = "pocketsphinx"
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        lines = ["Recognisers:", *describe_recognisers(), *_fault_help()]
+        self.epilog = "\n\n".join(line.replace("[", r"\[") for line in lines)  # paragraphs of rich markup
+        super().format_help(ctx, formatter)
 
 
-def _epilog() -> str:
-    """The part of the help that explains faults; a paragraph each."""
-    kinds = [f"kind={kind}: {text}." for kind, text in FAULT_HELP.items()]
-    fields = [f"{names}: {text}." for names, text in FIELD_HELP.items()]
+def _fault_help() -> list[str]:
+    """What can go wrong on request, a paragraph each."""
     intro = (
         "Faults go wrong on request: given by --fault or --faults, or while the endpoint runs by POST to "
         "/_local/faults (a JSON rule or a list of them), listed by GET, forgotten by DELETE."
     )
-    return "\n\n".join((intro, *kinds, *fields))
+    kinds = [f"kind={kind}: {text}." for kind, text in FAULT_HELP.items()]
+    return [intro, *kinds, *(f"{names}: {text}." for names, text in FIELD_HELP.items())]
 
 
-@app.callback(invoke_without_command=True, epilog=_epilog())
+@app.callback(cls=_EndpointGroup, invoke_without_command=True)
 def endpoint(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 chooses a free one.")] = 8760,
     recogniser: Annotated[
-        RecogniserName, typer.Option(help="What turns audio into words.")
-    ] = RecogniserName.SCRIPTED,
+        str, typer.Option(metavar="NAME", help="What turns audio into words; listed below.")
+    ] = "scripted",
+    recogniser_option: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="An option of the recogniser; repeatable.")
+    ] = None,
     script: Annotated[Path | None, typer.Option(help="Script file of the scripted recogniser.")] = None,
     tls_cert: Annotated[Path | None, typer.Option(help="PEM certificate; serves TLS with ALPN h2.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="PEM key of --tls-cert.")] = None,
@@ -91,7 +98,11 @@ def endpoint(
     dictionary: Annotated[
         Path | None, typer.Option("--dict", help="Pronunciation dictionary of pocketsphinx.")
     ] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Most recognitions of pocketsphinx at once.")] = 8,
+    model: Annotated[Path | None, typer.Option(help="Model directory of vosk or sherpa-onnx.")] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help=f"Most recognitions of speech at once (if not given, {DEFAULT_WORKERS})."),
+    ] = None,
     region: Annotated[str, typer.Option(help="Region that requests must be signed for.")] = "us-east-1",
     access_key_id: Annotated[str, typer.Option(help="The key that is known.")] = LOCAL_ACCESS_KEY_ID,
     secret_access_key: Annotated[
@@ -128,7 +139,9 @@ def endpoint(
         ca_file = own.ca_file if own else None
         listen = ListenSettings(host, port, own.certificate if own else tls_cert, own.key if own else tls_key)
         book = FaultBook([FaultRule(rule) for rule in rules])
-        recognition = _recognition_host(recogniser, script, lm, dictionary, workers)
+        named = {"script": script, "lm": lm, "dict": dictionary, "model": model, "workers": workers}
+        given = {name: str(value) for name, value in named.items() if value is not None}
+        recognition = open_recogniser(recogniser, parse_options(recogniser_option or ()) | given)
         service = TranscribeService(keyring, limits, book, now_ms=_clock(clock_skew_seconds))
         asgi = TranscribeApp(service, recognition, EventLog(event_log, time.time))
         asyncio.run(serve(asgi, listen, lambda bound: _announce(listen, bound, keyring, ca_file, ready_file)))
@@ -165,21 +178,6 @@ def _leave() -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
-
-
-def _recognition_host(
-    name: RecogniserName, script: Path | None, lm: Path | None, dictionary: Path | None, workers: int
-) -> RecognitionHost:
-    match name:
-        case RecogniserName.SCRIPTED:
-            return InlineHost(scripted_factory(load_script_book(script) if script else built_in_book()))
-        case RecogniserName.MARKERS:
-            return InlineHost(lambda request: MarkersRecogniser(request.sample_rate_hertz))
-        case RecogniserName.POCKETSPHINX:
-            # Imported here: the other recognisers need neither numpy nor PocketSphinx.
-            from deploy.local.transcribe.recognisers.pocketsphinx_pool import PocketSphinxHost
-
-            return PocketSphinxHost(lm, dictionary, workers)
 
 
 def _now() -> datetime:

@@ -2,6 +2,7 @@
 
     LocalTranscribeError
     ├── ServiceFault          answered to the client: HTTP error before the stream, exception event within it
+    ├── RecogniserError       no such recogniser, or it cannot be used with these options
     ├── ScriptError           a script file cannot be used
     ├── FaultError            a fault rule cannot be used
     ├── SpeechError           the speech recogniser cannot start
@@ -60,6 +61,10 @@ class ServiceFault(LocalTranscribeError):
 def bad_request(message: str) -> ServiceFault:
     """A `BadRequestException`, the service's answer to most mistakes."""
     return ServiceFault("BadRequestException", message)
+
+
+class RecogniserError(LocalTranscribeError):
+    """A recogniser that is not installed, lacks its library or is given options it cannot use."""
 
 
 class ScriptError(LocalTranscribeError):

@@ -106,6 +106,8 @@ def test_a_missing_option_is_wrong_usage_and_named() -> None:
         ("--idle-close-seconds=15", "--idle-close-seconds"),  # the service would end the stream first
         ("--catch-up-rate=-1", "--catch-up-rate"),
         ("--outbound-seconds=soon", "--outbound-seconds"),
+        ("--resample-to=7999", "--resample-to"),
+        ("--resample-to=48001", "--resample-to"),
     ],
 )
 def test_a_value_out_of_range_is_wrong_usage(option: str, named: str) -> None:
