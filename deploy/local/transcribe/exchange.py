@@ -37,8 +37,8 @@ from deploy.local.transcribe.stream import TranscriptionStream
 WATCH_INTERVAL_SECONDS = 0.25
 """Deadlines move with every chunk, so the watch looks again at least this often."""
 
-LINGER_SECONDS = 1.0
-"""How long a response that is over waits for the end of its request."""
+LINGER_SECONDS = 0.25
+"""How long a response that is over waits for the end of its request. Some clients wait for the response's."""
 
 _log = logging.getLogger(__name__)
 
@@ -105,9 +105,10 @@ class Exchange:
         Over HTTP/2 a response that ends before its request is RST_STREAM(NO_ERROR) in the same breath (RFC
         9113 section 8.1), and Node then drops what its application has not read yet: an exception, say.
         """
-        with suppress(TimeoutError):
-            async with asyncio.timeout(LINGER_SECONDS):
-                await self._request_over.wait()
+        if self._carrier.lingers:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LINGER_SECONDS):
+                    await self._request_over.wait()
         await self._carrier.end()
 
     def abort(self) -> None:
