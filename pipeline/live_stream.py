@@ -23,6 +23,7 @@ from connectors.transcribe.model import MedicalResult
 from connectors.transcribe.stream import TranscribeStream
 from pipeline.answers import StreamFailure
 from pipeline.elements import AudioFormat
+from pipeline.failures import FailureKind, kind_of
 from pipeline.resampling import resampler
 
 OpenCall = Callable[[str], Awaitable[TranscribeStream]]
@@ -115,7 +116,9 @@ class LiveStream:
         except TranscribeError as error:
             self._report(StreamLost(self.serial, failure_of(error)))
         except Exception as error:  # a defect of ours must not leave the session waiting for ever
-            unexpected = StreamFailure(type(error).__name__, "unexpected error while streaming")
+            unexpected = StreamFailure(
+                type(error).__name__, "unexpected error while streaming", kind=FailureKind.UNEXPECTED
+            )
             self._report(StreamLost(self.serial, unexpected))
 
     async def _serve(self) -> None:
@@ -201,4 +204,4 @@ def failure_of(error: TranscribeError) -> StreamFailure:
     session should be refused for: it can be mended while the audio waits in Kafka.
     """
     retryable = error.retryable or isinstance(error, ConfigurationError)
-    return StreamFailure(error.code, error.message, retryable=retryable)
+    return StreamFailure(error.code, error.message, retryable=retryable, kind=kind_of(error))

@@ -21,12 +21,12 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from typing import Protocol
 
-from connectors.kafka.audio_log import AudioLog
-from connectors.kafka.audio_log import LogSlice as RecordSlice
 from connectors.kafka.errors import KafkaConnectorError
+from connectors.kafka.log_scan import LogSlice as RecordSlice
 from connectors.kafka.records import KafkaRecord
-from pipeline.answers import LogSlice
+from pipeline.answers import LogSlice, StreamFailure
 from pipeline.commands import (
     Command,
     DropStream,
@@ -41,7 +41,6 @@ from pipeline.commands import (
     RejectSession,
     SendAudio,
 )
-from pipeline.decoding import ChunkDecoder
 from pipeline.elements import LogEntry
 from pipeline.live_stream import (
     LiveStream,
@@ -60,8 +59,40 @@ _LOG = logging.getLogger(__name__)
 ORPHAN_SECONDS = 60.0
 _END_OF_LOG = 2**62  # beyond any offset; a read ends at the partition's end as it is then
 
-Output = EmitFinal | EmitPartial | EmitSessionEnded | Reject | RejectSession | Forget
 SessionKey = tuple[str, str]  # the transform's instance, the session id
+
+
+@dataclass(frozen=True, slots=True)
+class FailureReport:
+    """A stream was lost, the `failures`th in a row; the engine does about it what it does without a word."""
+
+    failure: StreamFailure
+    failures: int
+
+
+Output = EmitFinal | EmitPartial | EmitSessionEnded | Reject | RejectSession | Forget | FailureReport
+
+
+class SessionLog(Protocol):
+    """Where a session's records can be read again: `AudioLog` for Kafka, which documents the method."""
+
+    def read(
+        self,
+        topic: str,
+        partition: int,
+        key: bytes,
+        start_offset: int,
+        end_offset: int,
+        /,
+        *,
+        max_bytes: int,
+    ) -> Future[RecordSlice]: ...
+
+
+class RecordDecoder(Protocol):
+    """Turns records into entries for the engine, one each, in their order: `ChunkDecoder` for Avro."""
+
+    def entries(self, records: Iterable[KafkaRecord]) -> Iterable[LogEntry]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +169,7 @@ class LiveSession:
     """A session engine with its stream, its inbox and the records at hand. One thread at a time (Beam's rule
     for a key); the lock covers a worker that outlives its bundle.
 
-    `log` reads this session's records again; `decode` turns records into entries.
+    `log` reads this session's records again; `decoder` turns records into entries.
     """
 
     def __init__(
@@ -146,9 +177,9 @@ class LiveSession:
         session: Session,
         *,
         service: ServiceSettings,
-        log: AudioLog,
+        log: SessionLog,
         topic: str,
-        decoder: ChunkDecoder,
+        decoder: RecordDecoder,
         loop: asyncio.AbstractEventLoop,
         catch_up_rate: float,
     ) -> None:
@@ -165,6 +196,7 @@ class LiveSession:
         self._inbox: deque[StreamReport | LogRead] = deque()
         self._stream: LiveStream | None = None
         self._records: dict[int, KafkaRecord] = {}
+        self._reported: StreamFailure | None = None
         self.trace_headers: dict[str, bytes] = {}
 
     @property
@@ -233,7 +265,6 @@ class LiveSession:
                 return self.session.stream_closed(serial, now)
             case StreamLost(serial, failure):
                 self._forget_stream(serial)
-                _LOG.warning("A stream was lost: %s: %s", failure.code, failure.message)
                 return self.session.stream_failed(serial, failure, now)
             case LogRead(command, records):
                 if records is None:
@@ -264,6 +295,12 @@ class LiveSession:
     # Commands
 
     def _execute(self, commands: Iterable[Command], outputs: list[Output]) -> None:
+        """Carry out what one call of the engine answered, and report a stream that the call gave up."""
+        failure = self.session.last_failure
+        if failure is not None and failure is not self._reported:
+            self._reported = failure
+            _LOG.warning("A stream was lost: %s: %s", failure.code, failure.message)
+            outputs.append(FailureReport(failure, self.session.failures))
         for command in commands:
             match command:
                 case SendAudio(serial, payload):

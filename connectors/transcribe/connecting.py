@@ -43,11 +43,11 @@ async def open_stream(
     connect_timeout_seconds: float,
     read_timeout_seconds: float,
     write_timeout_seconds: float,
-    ssl_context: ssl.SSLContext,
+    ca_bundle: str | None,
 ) -> WireStream:
     """Connect, send the request and wait until the service accepts it; raises `TranscribeError`."""
     stream = WireStream(connection, clock, read_timeout_seconds, write_timeout_seconds)
-    context = ssl_context if endpoint.uses_tls else None
+    context = tls_context(ca_bundle, connection.alpn_protocol) if endpoint.uses_tls else None
     try:
         async with asyncio.timeout(connect_timeout_seconds):
             await _connect(stream, endpoint, context)

@@ -11,6 +11,7 @@ Source: RFC 6455; the service closes normally after its last result, and after a
 from __future__ import annotations
 
 import logging
+from typing import ClassVar
 
 from websockets.client import ClientProtocol
 from websockets.frames import Close, CloseCode, Frame, Opcode
@@ -51,7 +52,7 @@ class WebSocketConnection:
         self.sent_bytes = 0
 
     pending_bytes = 0  # what may not be written yet; the socket's own buffer is the shell's matter
-    alpn_protocol = "http/1.1"
+    alpn_protocol: ClassVar[str] = "http/1.1"
 
     @property
     def protocol(self) -> WebSocketStreamProtocol:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import Protocol, cast
+from typing import ClassVar, Protocol, cast
 
 from connectors.transcribe.clock import ServiceClock
 from connectors.transcribe.errors import (
@@ -34,6 +34,9 @@ _CLOSE_SECONDS = 1.0
 
 class WireConnection(Protocol):
     """A connection without I/O; every failure is reported to its protocol."""
+
+    alpn_protocol: ClassVar[str]
+    """What TLS is to negotiate."""
 
     @property
     def protocol(self) -> MedicalStreamProtocol:
@@ -99,6 +102,7 @@ class WireStream(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._lost, self._changed, self._drained = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._writable = True
+        self._reader_waits = False
         self._received_at = self._progress_at = self._loop.time()
         self._sent_bytes = 0  # at the time of the last progress
         self._watch: asyncio.TimerHandle | None = None
@@ -125,11 +129,13 @@ class WireStream(asyncio.Protocol):
 
     async def receive(self) -> tuple[MedicalResult, ...] | None:
         while (event := self._protocol.next_event()) is None:
-            self._connection.acknowledge()
-            self._flush()
-            self._regulate_reading()
+            self._acknowledge()
             self._changed.clear()
-            await self._changed.wait()
+            self._reader_waits = True
+            try:
+                await self._changed.wait()
+            finally:
+                self._reader_waits = False
         return None if event is EndOfStream.END else event.results
 
     async def close(self) -> None:
@@ -220,9 +226,18 @@ class WireStream(asyncio.Protocol):
                 self._clock.correct(self._skew_ms)
                 self._skew_ms = None
             self._disconnect()
+            self._changed.set()
+        elif self._reader_waits and not self._protocol.waiting_events:
+            self._acknowledge()  # a part of an event, or a window update: nothing to wake the reader for
         else:
             self._flush()
-        self._changed.set()
+            self._changed.set()
+
+    def _acknowledge(self) -> None:
+        """The reader has used everything received so far, and wants more."""
+        self._connection.acknowledge()
+        self._flush()
+        self._regulate_reading()
 
     def _disconnect(self, reason: TranscribeError | None = None) -> None:
         """Leave politely; `reason` fails the stream unless it is finished."""

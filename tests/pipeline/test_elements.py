@@ -198,6 +198,7 @@ HOLDERS: list[Any] = [
     live_stream.ResultsArrived(1, (a_result(),)),
     live_stream.StreamClosed(1),
     live_stream.StreamLost(1, answers.StreamFailure("Code", "message")),
+    live_streams.FailureReport(answers.StreamFailure("Code", "message"), 1),
     live_streams.LogRead(commands.ReadLog(1, 0, None, 1), live_streams.RecordSlice((a_record(),), 1, True)),
 ]
 

@@ -117,7 +117,7 @@ def test_round_trip(record: dict[str, Any]) -> None:
     assert serde.decode(serde.encode(record)) == record
 
 
-# fastavro reads an int of any length, so broken bytes can hold one beyond 32 bits; who uses it checks its range.
+# fastavro reads an int of any length, so broken bytes can hold one beyond 32 bits; its user checks the range.
 WIDENED = parse_schema(json.loads(json.dumps(schemas.load("audio_chunk")).replace('"int"', '"long"')))
 
 

@@ -52,7 +52,9 @@ def invoke(arguments: Sequence[str]) -> tuple[int, str]:
 # Help and version
 
 
-@pytest.mark.parametrize("arguments", [["run", "--help"], ["--help"], ["--version"]])
+@pytest.mark.parametrize(
+    "arguments", [["run", "--help"], ["transcribe", "--help"], ["--help"], ["--version"]]
+)
 def test_help_needs_no_beam(arguments: list[str]) -> None:
     program = (
         "import sys; from pipeline.cli import main\n"
@@ -76,7 +78,7 @@ def test_the_help_of_run_lists_its_options_and_says_where_the_others_go() -> Non
 def test_the_help_lists_the_plugged_in_commands() -> None:
     done = medstream("--help")
     assert done.returncode == 0
-    for command in ("run", "demo", "endpoint", "local"):
+    for command in ("run", "transcribe", "demo", "endpoint", "local"):
         assert command in done.stdout
 
 
