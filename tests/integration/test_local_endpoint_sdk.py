@@ -161,7 +161,6 @@ def test_streams_of_one_client_at_once(medical: TranscribeStreamingClient) -> No
         assert finals(results) == FINALS
 
 
-@pytest.mark.xfail(strict=True, reason="the endpoint does not serve the standard operation yet")
 def test_the_standard_operation(client: TranscribeStreamingClient) -> None:
     assert finals(run(client)) == FINALS
 

@@ -37,7 +37,6 @@ def example() -> str:
     return code[: code.index("@pytest.mark")]
 
 
-@pytest.mark.xfail(strict=True, reason="the endpoint does not serve the standard operation yet")
 def test_the_documented_example_runs(tmp_path: Path) -> None:
     assert_passed(run_pytest(tmp_path, example()), 1)
 

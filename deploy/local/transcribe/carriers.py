@@ -34,7 +34,13 @@ class Incoming:
 
 
 class Carrier(Protocol):
-    """One request and its response."""
+    """One request and its response.
+
+    Attributes:
+        lingers: Whether the end of the response should wait for the end of the request.
+    """
+
+    lingers: bool
 
     async def respond(self, headers: Headers) -> None:
         """Accept the stream."""
@@ -77,6 +83,8 @@ class _AsgiCarrier:
 
 class Http2Carrier(_AsgiCarrier):
     """See `Carrier`."""
+
+    lingers = True
 
     def __init__(self, receive: Receive, send: SendMessage, front: FrontConnection | None) -> None:
         super().__init__(receive, send, front)
@@ -123,6 +131,8 @@ class Http2Carrier(_AsgiCarrier):
 
 class WebSocketCarrier(_AsgiCarrier):
     """See `Carrier`. An event is a binary message; a message of zero length says that no more follow."""
+
+    lingers = False
 
     async def respond(self, headers: Headers) -> None:
         if self._front is not None:

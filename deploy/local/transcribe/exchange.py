@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Sequence
+from contextlib import suppress
 from functools import partial
 
 from deploy.local.transcribe.carriers import Carrier
@@ -36,6 +37,9 @@ from deploy.local.transcribe.stream import TranscriptionStream
 WATCH_INTERVAL_SECONDS = 0.25
 """Deadlines move with every chunk, so the watch looks again at least this often."""
 
+LINGER_SECONDS = 0.25
+"""How long a response that is over waits for the end of its request. Some clients wait for the response's."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -56,6 +60,9 @@ class Exchange:
         self._carrier = carrier
         self._send_lock = asyncio.Lock()  # parts of the response leave in the order of their commands
         self._over = asyncio.Event()
+        self._request_over = asyncio.Event()
+        self._ends_well = False
+        self._is_concluded = False
         self._end_reason = "aborted"
         self._recognitions: list[Recognition] = []
         self._headers = response_headers
@@ -84,15 +91,25 @@ class Exchange:
             await self.perform(self._stream.start())
             tasks = [asyncio.create_task(self._guard(work())) for work in (self._read, self._watch)]
             await self._over.wait()
+            if self._ends_well:
+                self._conclude()
+                await self._end_response()
         finally:
             for task in tasks:
                 task.cancel()
-            self._release()
-            audio_seconds = self._stream.audio_seconds
-            self._event_log.stream_ended(
-                admission.session_id, admission.request_id, self._end_reason, audio_seconds
-            )
-            _log.info("stream %s: %s, %.1f s of audio", admission.session_id, self._end_reason, audio_seconds)
+            self._conclude()
+
+    async def _end_response(self) -> None:
+        """End the response once the request has ended too, if that comes soon.
+
+        Over HTTP/2 a response that ends before its request is RST_STREAM(NO_ERROR) in the same breath (RFC
+        9113 section 8.1), and Node then drops what its application has not read yet: an exception, say.
+        """
+        if self._carrier.lingers:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LINGER_SECONDS):
+                    await self._request_over.wait()
+        await self._carrier.end()
 
     def abort(self) -> None:
         """Break the stream off."""
@@ -123,9 +140,8 @@ class Exchange:
 
     async def _end(self, command: EndResponse | ResetStream | Disconnect) -> None:
         match command:
-            case EndResponse():
-                async with self._send_lock:
-                    await self._carrier.end()
+            case EndResponse():  # by `run`, once the request is over
+                self._ends_well = True
             case ResetStream():
                 await self._carrier.reset()
             case Disconnect():
@@ -169,6 +185,8 @@ class Exchange:
             except ServiceFault as fault:
                 await self.perform(self._stream.refuse(fault))
                 continue
+            if incoming is None or incoming.ended:
+                self._request_over.set()
             if incoming is None:
                 self._finish("client gone")
                 return
@@ -186,6 +204,18 @@ class Exchange:
                 wait = min(wait, max(0.001, (deadline_ms - self._service.now_ms()) / 1000))
             await asyncio.sleep(wait)
             await self.perform(self._stream.handle_timeout(self._service.now_ms()))
+
+    def _conclude(self) -> None:
+        """Free the stream's place and write it down, once."""
+        if self._is_concluded:
+            return
+        self._is_concluded = True
+        self._release()
+        admission, audio_seconds = self._admission, self._stream.audio_seconds
+        self._event_log.stream_ended(
+            admission.session_id, admission.request_id, self._end_reason, audio_seconds
+        )
+        _log.info("stream %s: %s, %.1f s of audio", admission.session_id, self._end_reason, audio_seconds)
 
     def _release(self) -> None:
         for recognition in self._recognitions:
