@@ -49,6 +49,7 @@ class Http2Connection:
 
     reading_paused = False  # the flow-control window holds the peer back
     alpn_protocol: ClassVar[str] = "h2"
+    confirmation_seconds: ClassVar[float] = 0.0
 
     @property
     def protocol(self) -> Http2StreamProtocol:

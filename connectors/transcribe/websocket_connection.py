@@ -5,7 +5,9 @@ of `data_to_send`. A WebSocket has no flow control of its own, so TCP's is used:
 socket, and `reading_paused` tells the shell to read no further while results wait for their reader. Whatever
 ends the stream early reaches the protocol as a typed error, the service's close codes among them.
 
-Source: RFC 6455; the service closes normally after its last result, and after an exception it has sent.
+Source: RFC 6455; https://docs.aws.amazon.com/transcribe/latest/dg/streaming-setting-up.html ("Handling
+WebSocket streaming errors"): a refusal, of a wrong key too, is an exception event after the upgrade. The
+service closes normally after its last result, and after an exception it has sent.
 """
 
 from __future__ import annotations
@@ -53,6 +55,9 @@ class WebSocketConnection:
 
     pending_bytes = 0  # what may not be written yet; the socket's own buffer is the shell's matter
     alpn_protocol: ClassVar[str] = "http/1.1"
+    # The service upgrades first and refuses then, by an exception event; its first event says that it did
+    # not.
+    confirmation_seconds: ClassVar[float] = 0.5
 
     @property
     def protocol(self) -> WebSocketStreamProtocol:

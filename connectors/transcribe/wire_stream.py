@@ -37,6 +37,8 @@ class WireConnection(Protocol):
 
     alpn_protocol: ClassVar[str]
     """What TLS is to negotiate."""
+    confirmation_seconds: ClassVar[float]
+    """How long after the response's head a refusal may still come instead of the first event."""
 
     @property
     def protocol(self) -> MedicalStreamProtocol:
@@ -147,12 +149,20 @@ class WireStream(asyncio.Protocol):
     # For the opener
 
     async def accepted(self) -> None:
-        """Wait for the response's head; raises the refusal."""
+        """Wait for the service's consent; raises the refusal."""
         while not (self._protocol.accepted or self._protocol.finished):
             self._changed.clear()
             await self._changed.wait()
-        if self._protocol.failure is not None and not self._protocol.accepted:
-            raise self._protocol.failure  # one after the acceptance follows the results, in `receive`
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._connection.confirmation_seconds):
+                await self._confirmed()
+        if self._protocol.failure is not None and not self._protocol.waiting_events:
+            raise self._protocol.failure  # one that follows results is for `receive`
+
+    async def _confirmed(self) -> None:
+        while not (self._protocol.waiting_events or self._protocol.finished):
+            self._changed.clear()
+            await self._changed.wait()
 
     def abort(self) -> None:
         """Drop the connection without a word."""

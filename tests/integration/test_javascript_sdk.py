@@ -238,11 +238,6 @@ def run_websocket(javascript: Path, server: EndpointProcess) -> Run:
     return run
 
 
-refused_upgrade = pytest.mark.xfail(
-    strict=True, reason="the endpoint refuses by the status of the upgrade, which the SDK does not look at"
-)
-
-
 def test_websocket_partials_grow_into_finals(run_websocket: Run, server: EndpointProcess) -> None:
     before = len(server.events())
     transcription = run_websocket()
@@ -267,7 +262,6 @@ def test_websocket_closed_at_once_ends_the_stream(run_websocket: Run, server: En
     assert run_websocket().texts == TEXTS
 
 
-@refused_upgrade
 @pytest.mark.parametrize("variable", ["AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID"])
 def test_websocket_wrong_credentials_are_named(run_websocket: Run, variable: str) -> None:
     """Neither exception is in the SDK's model of the stream, so it makes an Error with the name."""
@@ -287,7 +281,6 @@ def test_websocket_silence_on_the_line_is_its_bad_request(run_websocket: Run) ->
     assert "no new audio was received for 1 seconds" in message
 
 
-@refused_upgrade
 def test_websocket_throttling_is_its_limit_exceeded(run_websocket: Run, server: EndpointProcess) -> None:
     server.inject({"kind": "refuse", "code": "LimitExceededException", "message": "As told."})
     assert told(run_websocket().error) == ("LimitExceededException", "As told.")

@@ -260,7 +260,7 @@ def test_a_wrong_key_is_fatal(link: Link, credentials: Credentials, code: str, r
     async def case() -> None:
         with pytest.raises(AccessDeniedError) as caught:
             await link.open(credentials)
-        assert (caught.value.code, caught.value.http_status, caught.value.fatal) == (code, 403, True)
+        assert (caught.value.code, caught.value.fatal) == (code, True)
 
     run(case())
 
@@ -271,7 +271,6 @@ def test_throttling_says_so(link: Link, repeat: int) -> None:
         with pytest.raises(LimitExceededError, match="synthetic: slower") as caught:
             await link.open()
         assert (caught.value.retryable, caught.value.throttling) == (True, True)
-        assert caught.value.http_status == 429
         assert final_words(await transcribe(link)) == EXPECTED
 
     run(case())

@@ -48,12 +48,14 @@ class ServiceFault(LocalTranscribeError):
         code: The exception's name on the wire.
         message: Its text.
         http_status: The status when it is answered before the stream.
+        insists_on_status: Whether a status was named, so that a WebSocket's upgrade is refused with it.
     """
 
     def __init__(self, code: str, message: str, http_status: int | None = None) -> None:
         super().__init__(f"{code}: {message}")
         self.code = code
         self.message = message
+        self.insists_on_status = http_status is not None
         self.http_status = http_status or HTTP_STATUS_BY_CODE.get(code, 400)
         self.retryable = self.http_status >= 429
 

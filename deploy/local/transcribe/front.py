@@ -125,10 +125,13 @@ class FrontConnection:
         self._pass_on(data)
 
     def _with_upgrade_headers(self, data: bytes) -> bytes:
-        head, rest = data.split(b"\r\n", 1)
-        lines = [f"{name}: {value}".encode() for name, value in self._upgrade_headers]
+        head, end, rest = data.partition(b"\r\n\r\n")
+        replaced = {name.lower().encode() for name, _ in self._upgrade_headers}
+        status, *lines = head.split(b"\r\n")
+        kept = [line for line in lines if line.partition(b":")[0].lower() not in replaced]
+        added = [f"{name}: {value}".encode() for name, value in self._upgrade_headers]
         self._upgrade_headers = ()
-        return b"\r\n".join((head, *lines, rest))
+        return b"\r\n".join((status, *added, *kept)) + end + rest
 
     def _write_pending_frame(self) -> None:
         frame, self._pending_frame = self._pending_frame, b""
