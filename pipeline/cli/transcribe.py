@@ -205,7 +205,7 @@ def _check_service(service: ServiceSettings) -> None:
     """What can be known of the service without opening a stream, since each one is billed."""
     service.endpoint()
     if service.endpoint_url is None:
-        check_region(service.region)
+        check_region(service.region, use_fips=service.use_fips, use_dualstack=service.use_dualstack)
     if service.ca_bundle is not None:
         tls_context(service.ca_bundle, Http2Connection.alpn_protocol)  # reads the file
     load_credentials(service.profile_name)

@@ -124,6 +124,7 @@ def test_a_value_out_of_range_is_wrong_usage(option: str, named: str) -> None:
         ("--start-from=now", "--start-from"),
         ("--log-level=LOUD", "--log-level"),
         ("--kafka-property=linger.ms", "--kafka-property"),
+        ("--transport=carrier-pigeon", "--transport"),
     ],
 )
 def test_a_setting_that_cannot_work_is_named_before_anything_is_connected(option: str, setting: str) -> None:
