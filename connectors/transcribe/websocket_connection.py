@@ -174,7 +174,7 @@ class WebSocketConnection:
             return
         self._refused = True
         named = any(name == "x-amzn-errortype" for name, _ in headers)
-        if 300 <= status < 400 or (status in _NO_WEBSOCKET and not named):
+        if 200 <= status < 400 or (status in _NO_WEBSOCKET and not named):
             self._fail(EndpointError(f"the endpoint serves no WebSocket at this address (HTTP {status})"))
         self._protocol.receive_response(status, headers)
 
