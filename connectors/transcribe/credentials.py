@@ -78,7 +78,7 @@ def is_known_region(region: str) -> bool:
 
 
 def check_region(region: str, *, use_fips: bool = False, use_dualstack: bool = False) -> None:
-    """Raise `UnknownRegionError`, with the nearest names, unless `region` has such an endpoint of the service."""
+    """Raise `UnknownRegionError`, with the nearest names, unless `region` has such an endpoint."""
     if is_known_region(region):
         _check_variant(region, use_fips, use_dualstack)
         return

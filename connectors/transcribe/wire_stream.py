@@ -97,7 +97,7 @@ class WireStream(asyncio.Protocol):
         self._connection = connection
         self._protocol = connection.protocol
         self._clock = clock
-        self._skew_ms: int | None = None  # by the service's Date, when its answer came
+        self._measured_ms: int | None = None  # the service's clock, when its answer came
         self._read_timeout_seconds = read_timeout_seconds
         self._write_timeout_seconds = write_timeout_seconds
         self._loop = asyncio.get_running_loop()
@@ -190,7 +190,7 @@ class WireStream(asyncio.Protocol):
         waited = not self._protocol.server_date
         self._connection.receive_data(data)
         if waited:
-            self._skew_ms = self._clock.skew_ms(self._protocol.server_date)
+            self._measured_ms = self._clock.measure(self._protocol.server_date)
         self._regulate_reading()
         self._after_change()
 
@@ -233,8 +233,7 @@ class WireStream(asyncio.Protocol):
     def _after_change(self) -> None:
         if self._protocol.finished:
             if isinstance(self._protocol.failure, SignatureExpiredError):
-                self._clock.correct(self._skew_ms)
-                self._skew_ms = None
+                self._clock.correct(self._measured_ms)
             self._disconnect()
             self._changed.set()
         elif self._reader_waits and not self._protocol.waiting_events:
