@@ -16,7 +16,18 @@ from connectors.kafka.client import ClientConfig
 from connectors.transcribe.credentials import resolve_region
 from connectors.transcribe.endpoint import HTTP2, TRANSPORTS
 from pipeline.cli import logs
-from pipeline.elements import SAMPLE_RATE_RANGE_HERTZ, SessionSettings
+from pipeline.cli.service_options import (
+    CaFile,
+    EndpointUrl,
+    Insecure,
+    Profile,
+    Region,
+    ResampleTo,
+    Transport,
+    UseDualstackEndpoint,
+    UseFipsEndpoint,
+)
+from pipeline.elements import SessionSettings
 from pipeline.errors import JobFailed, SettingsError
 from pipeline.limits import SessionLimits
 from pipeline.service import ServiceSettings
@@ -69,41 +80,14 @@ def run(
         str, _option("When retention took records that were not read: fail, or skip them.", "ON_LOST_OFFSETS")
     ] = "fail",
     group_id: Annotated[str, _option("Consumer group to commit offsets for.", "GROUP_ID")] = "medstream",
-    region: Annotated[str | None, _option("AWS region; else AWS_REGION, the profile's.", "REGION")] = None,
-    endpoint_url: Annotated[
-        str | None, _option("A Transcribe-compatible endpoint instead of AWS.", "ENDPOINT_URL")
-    ] = None,
-    transport: Annotated[
-        str, _option("How streams reach the service: http2 or websocket.", "TRANSPORT")
-    ] = HTTP2,
-    use_fips_endpoint: Annotated[
-        bool,
-        typer.Option(
-            "--use-fips-endpoint", envvar="AWS_USE_FIPS_ENDPOINT", help="The region's FIPS endpoint."
-        ),
-    ] = False,
-    use_dualstack_endpoint: Annotated[
-        bool,
-        typer.Option(
-            "--use-dualstack-endpoint",
-            envvar="AWS_USE_DUALSTACK_ENDPOINT",
-            help="The region's endpoint with IPv6.",
-        ),
-    ] = False,
-    ca_bundle: Annotated[
-        Path | None, _option("PEM file to trust for --endpoint-url; on the workers too.", "CA_BUNDLE")
-    ] = None,
-    profile: Annotated[str | None, typer.Option(envvar="AWS_PROFILE", help="AWS profile.")] = None,
-    resample_to: Annotated[
-        int | None,
-        _option(
-            "Sample rate of all audio sent to the service; each session's own without.",
-            "RESAMPLE_TO",
-            min=SAMPLE_RATE_RANGE_HERTZ[0],
-            max=SAMPLE_RATE_RANGE_HERTZ[1],
-            metavar="HERTZ",
-        ),
-    ] = None,
+    region: Region = None,
+    endpoint_url: EndpointUrl = None,
+    transport: Transport = HTTP2,
+    use_fips_endpoint: UseFipsEndpoint = False,
+    use_dualstack_endpoint: UseDualstackEndpoint = False,
+    ca_file: CaFile = None,
+    profile: Profile = None,
+    resample_to: ResampleTo = None,
     specialty: Annotated[str, _option("Specialty of sessions that name none.")] = "PRIMARYCARE",
     type_: Annotated[
         str, typer.Option("--type", help="CONVERSATION or DICTATION, for sessions that name none.")
@@ -120,9 +104,7 @@ def run(
     catch_up_rate: Annotated[
         float, _option("Fastest sending after an interruption, times real time; 0: unlimited.", min=0)
     ] = 2.0,
-    insecure: Annotated[
-        bool, typer.Option("--insecure", help="Accept unencrypted connections beyond this machine.")
-    ] = False,
+    insecure: Insecure = False,
     log_level: Annotated[str, _option("DEBUG, INFO, WARNING or ERROR.", "LOG_LEVEL")] = "WARNING",
 ) -> None:
     """Run the job: audio chunks from Kafka, live transcription, finals to Kafka."""
@@ -145,7 +127,7 @@ def run(
             use_fips=use_fips_endpoint,
             use_dualstack=use_dualstack_endpoint,
             allow_cleartext=insecure,
-            ca_bundle=None if ca_bundle is None else str(ca_bundle),
+            ca_bundle=None if ca_file is None else str(ca_file),
             profile_name=profile,
             resample_to_hertz=resample_to,
         ),

@@ -11,7 +11,6 @@ import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
 
@@ -27,7 +26,18 @@ from pipeline.audio_pipe import open_audio
 from pipeline.cli import logs
 from pipeline.cli.exit_codes import EXIT_CODES, INTERRUPTED, exit_code_help
 from pipeline.cli.printers import Printer, printer
-from pipeline.elements import SAMPLE_RATE_RANGE_HERTZ, SessionSettings
+from pipeline.cli.service_options import (
+    CaFile,
+    EndpointUrl,
+    Insecure,
+    Profile,
+    Region,
+    ResampleTo,
+    Transport,
+    UseDualstackEndpoint,
+    UseFipsEndpoint,
+)
+from pipeline.elements import SessionSettings
 from pipeline.errors import SettingsError
 from pipeline.failures import kind_of
 from pipeline.file_session import FileSession
@@ -49,51 +59,14 @@ def transcribe(
             help="A WAV, FLAC or raw PCM s16le file; - for standard input: 16-bit WAV or raw PCM s16le.",
         ),
     ],
-    endpoint_url: Annotated[
-        str | None,
-        typer.Option(
-            help="A Transcribe-compatible endpoint instead of AWS.", envvar="MEDSTREAM_ENDPOINT_URL"
-        ),
-    ] = None,
-    region: Annotated[
-        str | None,
-        typer.Option(help="AWS region; else AWS_REGION, the profile's.", envvar="MEDSTREAM_REGION"),
-    ] = None,
-    profile: Annotated[str | None, typer.Option(help="AWS profile.", envvar="AWS_PROFILE")] = None,
-    ca_file: Annotated[
-        Path | None,
-        typer.Option(
-            help="PEM file of the authorities to trust; the system's without.", envvar="MEDSTREAM_CA_BUNDLE"
-        ),
-    ] = None,
-    transport: Annotated[
-        str,
-        typer.Option(help="How to reach the service: http2 or websocket.", envvar="MEDSTREAM_TRANSPORT"),
-    ] = HTTP2,
-    use_fips_endpoint: Annotated[
-        bool,
-        typer.Option(
-            "--use-fips-endpoint", envvar="AWS_USE_FIPS_ENDPOINT", help="The region's FIPS endpoint."
-        ),
-    ] = False,
-    use_dualstack_endpoint: Annotated[
-        bool,
-        typer.Option(
-            "--use-dualstack-endpoint",
-            envvar="AWS_USE_DUALSTACK_ENDPOINT",
-            help="The region's endpoint with IPv6.",
-        ),
-    ] = False,
-    resample_to: Annotated[
-        int | None,
-        typer.Option(
-            help="Sample rate to send to the service; the recording's own without.",
-            envvar="MEDSTREAM_RESAMPLE_TO",
-            min=SAMPLE_RATE_RANGE_HERTZ[0],
-            max=SAMPLE_RATE_RANGE_HERTZ[1],
-            metavar="HERTZ",
-        ),
-    ] = None,
+    endpoint_url: EndpointUrl = None,
+    region: Region = None,
+    profile: Profile = None,
+    ca_file: CaFile = None,
+    transport: Transport = HTTP2,
+    use_fips_endpoint: UseFipsEndpoint = False,
+    use_dualstack_endpoint: UseDualstackEndpoint = False,
+    resample_to: ResampleTo = None,
     sample_rate: Annotated[
         int | None, typer.Option(min=1, help="Samples per second of raw audio, in hertz.")
     ] = None,
@@ -131,9 +104,7 @@ def transcribe(
     max_retries: Annotated[
         int, typer.Option(min=0, help="Failures in a row that are answered by a new stream.")
     ] = 5,
-    insecure: Annotated[
-        bool, typer.Option("--insecure", help="Accept an unencrypted connection beyond this machine.")
-    ] = False,
+    insecure: Insecure = False,
     log_level: Annotated[
         str, typer.Option(help="DEBUG, INFO, WARNING or ERROR.", envvar="MEDSTREAM_LOG_LEVEL")
     ] = "WARNING",
