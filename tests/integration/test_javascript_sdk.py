@@ -281,9 +281,15 @@ def test_websocket_silence_on_the_line_is_its_bad_request(run_websocket: Run) ->
     assert "no new audio was received for 1 seconds" in message
 
 
-def test_websocket_throttling_is_its_limit_exceeded(run_websocket: Run, server: EndpointProcess) -> None:
-    server.inject({"kind": "refuse", "code": "LimitExceededException", "message": "As told."})
-    assert told(run_websocket().error) == ("LimitExceededException", "As told.")
+@pytest.mark.parametrize("code", MODELLED)
+def test_websocket_refusal_is_its_own_exception(
+    run_websocket: Run, server: EndpointProcess, code: str
+) -> None:
+    """It comes in the stream's first message: the SDK does not look at the status of an upgrade."""
+    server.inject({"kind": "refuse", "code": code, "message": "As told."})
+    refused = run_websocket()
+    assert told(refused.error) == (code, "As told.")
+    assert refused.texts == []
 
 
 @pytest.mark.parametrize("code", MODELLED)

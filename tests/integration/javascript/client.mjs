@@ -12,9 +12,17 @@ const WEBSOCKET = {
   eventStreamPayloadHandlerProvider: () => eventStreamPayloadHandler,
 };
 
+// As in a browser, a message is an event of its own: the SDK listens for messages a moment after "open", and ws
+// would by default hand over one that came together with the upgrade's answer before that.
+class StandardWebSocket extends WebSocket {
+  constructor(url) {
+    super(url, { allowSynchronousEvents: false });
+  }
+}
+
 export function newClient({ transport, endpoint }) {
   if (transport === "websocket") {
-    globalThis.WebSocket = WebSocket; // Node 20 has none of its own
+    globalThis.WebSocket = StandardWebSocket; // Node 20 has none of its own
     return new TranscribeStreamingClient({ endpoint, ...WEBSOCKET });
   }
   return new TranscribeStreamingClient({ endpoint });
