@@ -29,6 +29,12 @@ REQUEST_ID = "synthetic-request-id"
 Script = Callable[[Any], Awaitable[None]]
 
 
+def reset(writer: asyncio.StreamWriter) -> None:
+    """Cut the TCP connection with RST, as a crashed host does."""
+    writer.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
+
+
 class ScriptedStream(ABC):
     """What a script sees of one connection with one stream."""
 
@@ -91,9 +97,7 @@ class ScriptedStream(ABC):
 
     def abort(self) -> None:
         """Cut the TCP connection with RST, as a crashed host does."""
-        raw = self._writer.get_extra_info("socket")
-        raw.setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
-        self._writer.transport.abort()
+        reset(self._writer)
 
     def close(self) -> None:
         """Close the TCP connection in order."""
