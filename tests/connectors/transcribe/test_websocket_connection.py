@@ -467,7 +467,16 @@ def test_a_body_that_does_not_end_is_not_kept() -> None:
 
 @pytest.mark.parametrize(
     "status",
-    ["301 Moved", "302 Found", "307 Elsewhere", "304 Same", "404 Not Found", "405 No", "426 Upgrade"],
+    [
+        "200 OK",
+        "301 Moved",
+        "302 Found",
+        "307 Elsewhere",
+        "304 Same",
+        "404 Not Found",
+        "405 No",
+        "426 Upgrade",
+    ],
 )
 def test_an_address_without_a_websocket(status: str) -> None:
     pair = Pair.requested()
