@@ -9,6 +9,7 @@ import pytest
 import trustme
 
 from connectors.transcribe.errors import (
+    AccessDeniedError,
     ConnectionClosedError,
     EndpointError,
     LimitExceededError,
@@ -130,6 +131,7 @@ def test_a_closing_frame_with_an_error_comes_after_the_results(
 def test_the_exception_before_a_closing_frame_is_what_counts(wire: Wire) -> None:
     async def script(stream: WsStream) -> None:
         stream.respond()
+        await stream.send_results()
         await stream.send(encode_exception("LimitExceededException", "slow down"))
         stream.close_with(1011)
 
@@ -137,6 +139,32 @@ def test_the_exception_before_a_closing_frame_is_what_counts(wire: Wire) -> None
         assert (await receiving_fails(stream, LimitExceededError)).message == "slow down"
 
     run(script, client, wire)
+
+
+def test_an_exception_in_place_of_the_first_event_is_a_refusal(wire: Wire) -> None:
+    async def script(stream: WsStream) -> None:
+        stream.respond()
+        await stream.send(encode_exception("UnrecognizedClientException", "synthetic: wrong key"))
+        stream.close_with(1000)
+
+    error = opening_fails(script, AccessDeniedError, wire)
+    assert error.message == "synthetic: wrong key"
+    assert error.request_id == "synthetic-request-id"
+
+
+def test_a_service_that_says_nothing_has_not_refused() -> None:
+    async def script(stream: WsStream) -> None:
+        stream.respond()
+        await stream.all_audio()
+        await stream.send_results(FINAL)
+        stream.end()
+
+    async def client(stream: TranscribeStream, _server: WsServer) -> None:
+        await stream.send_audio(CHUNK)
+        await stream.end()
+        assert await receive_all(stream) == [FINAL]
+
+    run(script, client, PLAIN)
 
 
 def test_a_text_message_is_no_event() -> None:
@@ -168,6 +196,7 @@ def test_results_in_the_packet_of_the_acceptance_are_not_lost() -> None:
 def test_a_peer_that_reads_but_answers_no_probe_is_given_up() -> None:
     async def script(stream: WsStream) -> None:
         stream.respond()
+        await stream.send_results()
         await stream.client_left.wait()
 
     async def client(stream: TranscribeStream, server: WsServer) -> None:

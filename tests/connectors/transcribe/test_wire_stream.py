@@ -146,6 +146,7 @@ def test_results_cut_into_single_bytes_and_larger_than_a_window(plain: Wire) -> 
 async def stop_reading(stream: ScriptedStream) -> None:
     """Accept the stream and then leave everything in the socket."""
     stream.respond()
+    await stream.send_results()
     stream.take_everything()
     await asyncio.sleep(0.05)
     stream.pause_reading()
@@ -403,6 +404,7 @@ def test_a_response_that_ends_inside_a_message(wire: Wire) -> None:
 def test_bytes_that_are_not_of_the_protocol(wire: Wire) -> None:
     async def script(stream: ScriptedStream) -> None:
         stream.respond()
+        await stream.send_results()
         await asyncio.sleep(0.05)
         stream.write_raw(b"\xff" * 100)
         await stream.client_left.wait()
