@@ -4,6 +4,10 @@ It is there for what no ASGI server can be told to do on the wire: a GOAWAY betw
 cut as by a crash, bytes in tiny pieces, headers in the answer to a WebSocket's upgrade (granian sends none).
 The application finds its connection by the port that the front uses towards the server, which is the `client`
 of the ASGI scope. Back-pressure passes through: who does not read makes the other side wait.
+
+Each direction ends by itself, where the transport can do that (TLS cannot). A client's reset is passed on as
+one. A server that leaves is another matter: it resets a connection merely because audio was left unread, and
+that must not cost its last words, so what it has sent is delivered and the client's connection lingers.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from socket import SO_LINGER, SOL_SOCKET
 from typing import cast
@@ -19,18 +24,21 @@ from deploy.local.transcribe.http2_boundaries import FrameBoundaries
 
 _HTTP2_PREFACE = b"PRI * HTTP/2.0"
 _SWITCHING = b"HTTP/1.1 101"
+_MAX_HEAD_BYTES = 16 * 1024
 _ANY_STREAM = 2**31 - 1
 _LINGER_SECONDS = 1.0
-_LINGER_NOT = struct.pack("ii", 1, 0)  # close() then sends RST
+_QUIET_SECONDS = 0.1
+_RESET = struct.pack("ii", 1, 0)  # SO_LINGER with no time: closing sends RST
 
 
 @dataclass(slots=True)
 class Front:
-    """All connections, by the port that each uses towards the server."""
+    """All connections; `by_port` has those that reached the server, by the port that each uses towards it."""
 
     server_host: str
     server_port: int
-    connections: dict[int, FrontConnection] = field(default_factory=dict)
+    open: set[FrontConnection] = field(default_factory=set)
+    by_port: dict[int, FrontConnection] = field(default_factory=dict)
 
     def accept(self) -> ClientSide:
         """The protocol of a new connection; for `loop.create_server`."""
@@ -38,19 +46,19 @@ class Front:
 
     def close(self) -> None:
         """Cut what is still open."""
-        for connection in list(self.connections.values()):
+        for connection in list(self.open):
             connection.disconnect()
 
     def find(self, client: Sequence[object] | None) -> FrontConnection | None:
         """The connection behind the `client` of an ASGI scope."""
-        return self.connections.get(int(str(client[1]))) if client else None
+        return self.by_port.get(int(str(client[1]))) if client else None
 
 
 class FrontConnection:
     """One client's connection and its continuation to the server."""
 
     def __init__(self, front: Front) -> None:
-        self._front = front
+        self.front = front
         self.client = ClientSide(self)
         self.server = ServerSide(self)
         self._boundaries: FrameBoundaries | None = None
@@ -58,7 +66,9 @@ class FrontConnection:
         self._pending_frame = b""
         self._closes_after_frame = False
         self._upgrade_headers: Sequence[tuple[str, str]] = ()
+        self._head = b""  # as far as it has come, while there are headers to add after it
         self._piece_bytes = 0
+        self._broken_off = False
 
     # For the application
 
@@ -78,31 +88,24 @@ class FrontConnection:
         """Pass bytes to the client in pieces from now on."""
         self._piece_bytes = piece_bytes
 
+    def break_off(self) -> None:
+        """Close the client's connection behind what the server has sent, with no word of an end."""
+        self.from_server(self.server.unread())
+        self._leave()
+
     def disconnect(self) -> None:
         """Cut the client's connection with RST, and leave the server."""
-        if (transport := self.client.transport) is not None:
-            raw = transport.get_extra_info("socket")
-            raw.setsockopt(SOL_SOCKET, SO_LINGER, _LINGER_NOT)
-            transport.abort()
+        self.client.reset()
 
     # Bytes
 
     async def connect(self) -> None:
         """Continue to the server; what the client sends meanwhile waits in its socket."""
         loop = asyncio.get_running_loop()
-        front = self._front
         try:
-            await loop.create_connection(lambda: self.server, front.server_host, front.server_port)
+            await loop.create_connection(lambda: self.server, self.front.server_host, self.front.server_port)
         except OSError:
             self.disconnect()
-
-    def server_connected(self, port: int) -> None:
-        """The way is open; from now on the application can find the connection."""
-        self._front.connections[port] = self
-
-    def server_left(self, port: int) -> None:
-        """The server closed its side."""
-        self._front.connections.pop(port, None)
 
     def from_client(self, data: bytes) -> None:
         """Bytes on their way to the server."""
@@ -114,7 +117,7 @@ class FrontConnection:
 
     def from_server(self, data: bytes) -> None:
         """Bytes on their way to the client."""
-        if self._upgrade_headers and data.startswith(_SWITCHING):
+        if self._upgrade_headers:
             data = self._with_upgrade_headers(data)
         if self._boundaries is not None:
             boundary = self._boundaries.advance(data)
@@ -125,22 +128,35 @@ class FrontConnection:
         self._pass_on(data)
 
     def _with_upgrade_headers(self, data: bytes) -> bytes:
+        """Nothing until the answer's head is complete; then it, with our headers in place of the server's."""
+        data, self._head = self._head + data, b""
         head, end, rest = data.partition(b"\r\n\r\n")
-        replaced = {name.lower().encode() for name, _ in self._upgrade_headers}
+        if not end and len(head) < _MAX_HEAD_BYTES:
+            self._head = data
+            return b""
+        headers, self._upgrade_headers = self._upgrade_headers, ()
+        if not end or not head.startswith(_SWITCHING):
+            return data
         status, *lines = head.split(b"\r\n")
+        replaced = {name.lower().encode() for name, _ in headers}
         kept = [line for line in lines if line.partition(b":")[0].lower() not in replaced]
-        added = [f"{name}: {value}".encode() for name, value in self._upgrade_headers]
-        self._upgrade_headers = ()
+        added = [f"{name}: {value}".encode() for name, value in headers]
         return b"\r\n".join((status, *added, *kept)) + end + rest
 
     def _write_pending_frame(self) -> None:
         frame, self._pending_frame = self._pending_frame, b""
         self._pass_on(frame)
         if self._closes_after_frame:
-            self.client.linger()
-            self.server.close()
+            self._leave()
+
+    def _leave(self) -> None:
+        self._broken_off = True
+        self.server.close()
+        self.client.linger()
 
     def _pass_on(self, data: bytes) -> None:
+        if self._broken_off:
+            return
         step = self._piece_bytes or len(data) or 1
         for start in range(0, len(data), step):
             self.client.write(data[start : start + step])
@@ -152,6 +168,9 @@ class _Side(asyncio.Protocol):
     def __init__(self, connection: FrontConnection) -> None:
         self.connection = connection
         self.transport: asyncio.Transport | None = None
+        self.is_gone = False
+        self.read_ended = False
+        self._write_ended = False
 
     @property
     def other(self) -> _Side:
@@ -160,32 +179,41 @@ class _Side(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """Send bytes, unless this end is gone."""
-        if self.transport is not None and not self.transport.is_closing() and data:
+        if self.transport is not None and data and not (self._write_ended or self.transport.is_closing()):
             self.transport.write(data)
+
+    def end(self) -> bool:
+        """Half-close after what is written; False where that is not possible."""
+        if self.transport is None or self.is_gone or not self.transport.can_write_eof():
+            return False
+        if not self._write_ended:
+            self._write_ended = True
+            with suppress(OSError):  # reset by the peer: `connection_lost` follows
+                self.transport.write_eof()
+        return True
 
     def close(self) -> None:
         """Close after what is written."""
         if self.transport is not None:
             self.transport.close()
 
-    def eof_received(self) -> bool:
-        """Half-closed: the other direction may go on, where the transport can do that (TLS cannot)."""
-        ours, theirs = self.transport, self.other.transport
-        if ours is None or theirs is None or ours.get_extra_info("ssl_object") is not None:
-            return False
-        if theirs.can_write_eof() and not theirs.is_closing():
-            theirs.write_eof()
-            return True
-        return False
+    def reset(self) -> None:
+        """Close with RST, whatever is still to be written."""
+        if self.transport is not None:
+            raw = self.transport.get_extra_info("socket")
+            if raw.fileno() >= 0:
+                raw.setsockopt(SOL_SOCKET, SO_LINGER, _RESET)
+            self.transport.abort()
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        transport = self.other.transport
-        if transport is None:
-            return
-        if exc is not None:
-            transport.abort()
-        else:
-            transport.close()
+    def eof_received(self) -> bool:
+        """The peer sends no more; True keeps this end open for what the other still has to say."""
+        self.read_ended = True
+        over_tls = self.transport is not None and self.transport.get_extra_info("ssl_object") is not None
+        if over_tls or not self.other.end():
+            return False
+        if self.other.read_ended:
+            self.other.close()
+        return not self.other.read_ended
 
     def pause_writing(self) -> None:
         if self.other.transport is not None:
@@ -199,6 +227,11 @@ class _Side(asyncio.Protocol):
 class ClientSide(_Side):
     """Towards the client."""
 
+    def __init__(self, connection: FrontConnection) -> None:
+        super().__init__(connection)
+        self._lingers = False
+        self._is_quiet = False
+
     @property
     def other(self) -> _Side:
         return self.connection.server
@@ -206,22 +239,44 @@ class ClientSide(_Side):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
         self.transport.pause_reading()
+        self.connection.front.open.add(self.connection)
         self._connecting = asyncio.ensure_future(self.connection.connect())
 
     def data_received(self, data: bytes) -> None:
+        self._is_quiet = False
         self.connection.from_client(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.is_gone = True
+        self.connection.front.open.discard(self.connection)
+        if exc is None:
+            self.other.close()
+        else:
+            self.other.reset()
 
     def linger(self) -> None:
         """Close a little later: a close with unread audio is a RST, which can overtake the last words.
 
-        (RFC 9112 section 9.6 says the same of HTTP/1.1 servers.)
+        (RFC 9112 section 9.6 says the same of HTTP/1.1 servers.) Where the end can be said at once the client
+        is left the time to answer it; over TLS it is said as soon as no audio is under way.
         """
-        if self.transport is None or self.transport.is_closing():
+        if self.transport is None or self.is_gone or self._lingers:
             return
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
+        self._lingers = True
+        if self.read_ended:
+            self.transport.close()
+            return
+        can_wait = self.end()
         self.transport.resume_reading()
-        asyncio.get_running_loop().call_later(_LINGER_SECONDS, self.transport.close)
+        self._close_when_quiet(round(_LINGER_SECONDS / _QUIET_SECONDS), at_once=not can_wait)
+
+    def _close_when_quiet(self, looks: int, *, at_once: bool) -> None:
+        if not looks or (at_once and self._is_quiet):
+            self.close()
+            return
+        self._is_quiet = True
+        later = asyncio.get_running_loop().call_later
+        later(_QUIET_SECONDS, lambda: self._close_when_quiet(looks - 1, at_once=at_once))
 
 
 class ServerSide(_Side):
@@ -234,19 +289,30 @@ class ServerSide(_Side):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
         self._port = int(transport.get_extra_info("sockname")[1])
-        client = self.connection.client.transport
-        if client is None or client.is_closing():
+        client = self.connection.client
+        if client.transport is None or client.transport.is_closing():
             self.transport.close()
             return
-        self.connection.server_connected(self._port)
-        client.resume_reading()
+        self.connection.front.by_port[self._port] = self.connection
+        client.transport.resume_reading()
 
     def data_received(self, data: bytes) -> None:
         self.connection.from_server(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.connection.server_left(self._port)
-        if exc is None:
-            self.connection.client.linger()
-        else:
-            super().connection_lost(exc)
+        if exc is not None:
+            self.connection.from_server(self.unread())
+        self.is_gone = True
+        self.connection.front.by_port.pop(self._port, None)
+        self.connection.client.linger()
+
+    def unread(self) -> bytes:
+        """What the server has sent and nobody has read yet: a failed write would lose it."""
+        received = b""
+        raw = None if self.transport is None else self.transport.get_extra_info("socket")
+        if raw is not None and raw.fileno() >= 0:
+            with raw.dup() as socket, suppress(OSError):
+                socket.setblocking(False)
+                while data := socket.recv(65_536):
+                    received += data
+        return received
