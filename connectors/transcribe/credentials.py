@@ -18,7 +18,7 @@ from threading import Lock
 from typing import Any
 
 import botocore.session
-from botocore.exceptions import BotoCoreError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from connectors.transcribe.errors import (
     CredentialsNotFoundError,
@@ -128,8 +128,8 @@ def _configured_region(profile_name: str | None) -> str | None:
 def _find(profile_name: str | None) -> Any:
     try:
         found = botocore.session.Session(profile=profile_name).get_credentials()
-    except BotoCoreError as error:
-        raise CredentialsNotFoundError(f"no AWS credentials: {bounded(str(error))}") from None
+    except Exception as error:  # a provider may raise anything: what it reads is outside of our hands
+        raise CredentialsNotFoundError(f"no AWS credentials: {_reason(error)}") from None
     if found is None:
         raise CredentialsNotFoundError(
             "no AWS credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, "
@@ -141,8 +141,17 @@ def _find(profile_name: str | None) -> Any:
 def _freeze(found: Any) -> Credentials:
     try:
         frozen = found.get_frozen_credentials()
-    except BotoCoreError as error:
+    except Exception as error:
         raise CredentialsNotFoundError(
-            f"the AWS credentials could not be refreshed: {bounded(str(error))}"
+            f"the AWS credentials could not be refreshed: {_reason(error)}"
         ) from None
     return Credentials(frozen.access_key, frozen.secret_key, frozen.token)
+
+
+def _reason(error: Exception) -> str:
+    """In botocore's words; of any other error only the kind, since its text may quote a secret."""
+    if isinstance(error, BotoCoreError | ClientError):
+        return bounded(str(error))
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.strerror or type(error).__name__}: {bounded(str(error.filename), 200)}"
+    return f"a provider failed with {type(error).__name__}"

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import tracemalloc
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from websockets.exceptions import InvalidState
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 from websockets.server import ServerProtocol
@@ -29,7 +32,11 @@ from connectors.transcribe.errors import (
 )
 from connectors.transcribe.events import encode_exception, encode_transcript_event, parse_audio_event
 from connectors.transcribe.eventstream import decode_message
-from connectors.transcribe.model import MedicalResult, StartMedicalStreamTranscriptionRequest
+from connectors.transcribe.model import (
+    MedicalResult,
+    MedicalTranscriptEvent,
+    StartMedicalStreamTranscriptionRequest,
+)
 from connectors.transcribe.protocol import EndOfStream
 from connectors.transcribe.sigv4 import Credentials
 from connectors.transcribe.websocket_connection import (
@@ -621,6 +628,42 @@ def test_arbitrary_answers_raise_nothing_out_of_the_connection(pieces: list[byte
     pair.connection.connection_lost(None)
     error = pair.failure()
     assert isinstance(error, ConnectionClosedError | ProtocolError | ServiceError | EndpointError)
+
+
+SERVER_STEPS: dict[str, Callable[[Pair], object]] = {
+    "accept": lambda pair: pair.accept(),
+    "result": lambda pair: pair.server.send_binary(EVENT),
+    "exception": lambda pair: pair.server.send_binary(encode_exception("ConflictException", "")),
+    "close": lambda pair: pair.server.send_close(1000),
+}
+STEPS: dict[str, Callable[[Pair], object]] = {
+    "deliver": lambda pair: pair.deliver(),
+    "refuse": lambda pair: pair.connection.receive_data(answer(*THROTTLED, "content-length: 0")),
+    "noise": lambda pair: pair.connection.receive_data(b"\xff\x00"),
+    "ping": lambda pair: pair.connection.ping(),
+    "audio": lambda pair: pair.connection.send(b"synthetic"),
+    "write": lambda pair: pair.connection.data_to_send(),
+    "abandon": lambda pair: pair.connection.abandon(),
+    "give up": lambda pair: pair.protocol.receive_failure(StreamClosedError("the stream was closed")),
+    "next": next_or_error,
+}
+
+
+@given(st.lists(st.sampled_from(sorted(STEPS | SERVER_STEPS)), max_size=15))
+def test_any_order_of_steps_ends_in_one_outcome_that_stays(steps: list[str]) -> None:
+    pair = Pair.requested()
+    for step in steps:
+        if step in STEPS:
+            STEPS[step](pair)
+        else:
+            with suppress(InvalidState, AssertionError):  # what the server may not say then
+                SERVER_STEPS[step](pair)
+    pair.connection.connection_lost(None)
+    assert pair.protocol.finished
+    while isinstance(outcome := next_or_error(pair), MedicalTranscriptEvent):
+        pass
+    assert outcome is next_or_error(pair)
+    assert outcome is EndOfStream.END or isinstance(outcome, TranscribeError)
 
 
 @given(st.data())
