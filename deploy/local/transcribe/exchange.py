@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Sequence
+from contextlib import suppress
 from functools import partial
 
 from deploy.local.transcribe.carriers import Carrier
@@ -56,7 +57,8 @@ class Exchange:
         self._carrier = carrier
         self._send_lock = asyncio.Lock()  # parts of the response leave in the order of their commands
         self._over = asyncio.Event()
-        self._end_reason = "aborted"
+        self._end_reason: str | None = None
+        self._is_broken = False
         self._recognitions: list[Recognition] = []
         self._headers = response_headers
         self._stream: TranscriptionStream = service.open_stream(admission, service.now_ms())
@@ -72,31 +74,44 @@ class Exchange:
             raise
 
     async def run(self) -> None:
-        """Serve the stream until its response has ended; returning early resets it."""
-        admission = self._admission
-        self._event_log.stream_started(
-            admission.session_id, admission.request_id, admission.parameters.media_sample_rate_hertz
-        )
+        """Serve the stream until its response has ended; one that is broken off is reset."""
         tasks: list[asyncio.Task[None]] = []
         try:
-            await asyncio.sleep(admission.delay_seconds)
-            await self._carrier.respond(self._headers)
-            await self.perform(self._stream.start())
-            tasks = [asyncio.create_task(self._guard(work())) for work in (self._read, self._watch)]
-            await self._over.wait()
+            if await self._respond():
+                tasks = [asyncio.create_task(self._guard(work())) for work in (self._read, self._watch)]
+                await self._over.wait()
         finally:
             for task in tasks:
                 task.cancel()
             self._release()
-            audio_seconds = self._stream.audio_seconds
-            self._event_log.stream_ended(
-                admission.session_id, admission.request_id, self._end_reason, audio_seconds
-            )
-            _log.info("stream %s: %s, %.1f s of audio", admission.session_id, self._end_reason, audio_seconds)
+            self._log_end()
+            if self._is_broken:
+                await self._carrier.reset()
 
-    def abort(self) -> None:
+    async def _respond(self) -> bool:
+        """Answer the request, late if a fault says so; False for a stream that is broken off before."""
+        admission = self._admission
+        if admission.delay_seconds:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._over.wait(), admission.delay_seconds)
+                return False
+        await self._carrier.respond(self._headers)
+        self._event_log.stream_started(
+            admission.session_id, admission.request_id, admission.parameters.media_sample_rate_hertz
+        )
+        await self.perform(self._stream.start())
+        return True
+
+    def _log_end(self) -> None:
+        session_id, audio_seconds = self._admission.session_id, self._stream.audio_seconds
+        reason = self._end_reason or "aborted"
+        self._event_log.stream_ended(session_id, self._admission.request_id, reason, audio_seconds)
+        _log.info("stream %s: %s, %.1f s of audio", session_id, reason, audio_seconds)
+
+    def abort(self, reason: str = "aborted") -> None:
         """Break the stream off."""
-        self._over.set()
+        self._is_broken = True
+        self._finish(reason)
 
     async def perform(self, commands: Sequence[Command]) -> None:
         """Carry out commands in order; what they make known is carried out as it comes."""
@@ -117,11 +132,17 @@ class Exchange:
                 case SplitSends(piece_bytes):
                     self._carrier.split(piece_bytes)
                 case GoAway(error_code):
-                    await self._carrier.go_away(error_code)
+                    await self._go_away(error_code)
                 case EndResponse() | ResetStream() | Disconnect():
                     await self._end(command)
 
+    async def _go_away(self, error_code: int) -> None:
+        if error_code:  # the client will be gone
+            self._end_reason = self._end_reason or "fault: goaway"
+        await self._carrier.go_away(error_code)
+
     async def _end(self, command: EndResponse | ResetStream | Disconnect) -> None:
+        self._end_reason = self._end_reason or command.reason  # before the reader finds the client gone
         match command:
             case EndResponse():
                 async with self._send_lock:
@@ -129,7 +150,7 @@ class Exchange:
             case ResetStream():
                 await self._carrier.reset()
             case Disconnect():
-                self._carrier.disconnect()
+                await self._carrier.disconnect()
         self._finish(command.reason)
 
     async def _recognise(self, channels: Sequence[bytes]) -> None:
@@ -142,9 +163,8 @@ class Exchange:
         await self.perform(self._stream.recognition_finished())
 
     def _finish(self, reason: str) -> None:
-        if not self._over.is_set():
-            self._end_reason = reason
-            self._over.set()
+        self._end_reason = self._end_reason or reason
+        self._over.set()
 
     async def _deliver(self, channel: int, segments: Sequence[Segment]) -> None:
         await self.perform(self._stream.receive_segments(channel, segments))
@@ -159,7 +179,7 @@ class Exchange:
                 await self.perform(self._stream.recognition_failed())
         except Exception as error:  # whatever it is, the client must see an abnormal end
             _log.error("stream broken off by %s", type(error).__name__)
-            self._finish(type(error).__name__)
+            self.abort(type(error).__name__)
 
     async def _read(self) -> None:
         """Pass the request to the stream, then wait until the client is gone."""
