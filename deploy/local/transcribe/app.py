@@ -29,7 +29,7 @@ from deploy.local.transcribe.carriers import (
 from deploy.local.transcribe.errors import FaultError, ServiceFault, bad_request
 from deploy.local.transcribe.event_log import EventLog
 from deploy.local.transcribe.exchange import Exchange
-from deploy.local.transcribe.faults import parse_faults
+from deploy.local.transcribe.faults import read_faults
 from deploy.local.transcribe.front import Front
 from deploy.local.transcribe.operations import OPERATIONS, Operation
 from deploy.local.transcribe.recognition import RecognitionHost
@@ -116,10 +116,9 @@ class TranscribeApp:
             document = []
         elif route == ("POST", "/_local/faults"):
             try:
-                self._service.inject(parse_faults(json.loads(await _read_body(receive))))
-            except (ValueError, FaultError) as error:
-                reason = str(error) if isinstance(error, FaultError) else "the body is not JSON"
-                await _send_json(send, 400, {"Message": reason})
+                self._service.inject(read_faults(await _read_body(receive)))
+            except FaultError as error:
+                await _send_json(send, 400, {"Message": str(error)})
                 return
             document = faults.to_json_list()
         else:
@@ -135,7 +134,8 @@ def _operation(scope: Scope) -> Operation:
         known = ", ".join(
             f"{'WebSocket' if o.is_websocket else 'POST'} {o.path}" for o in OPERATIONS.values()
         )
-        raise ServiceFault("UnknownOperationException", f"There is no such operation; there are {known}.")
+        message = f"There is no such operation; there are {known}."
+        raise ServiceFault("UnknownOperationException", message, http_status=404)
     if not is_websocket and scope["method"] != "POST":
         raise ServiceFault("UnknownOperationException", f"There is only POST {operation.path}.")
     if not is_websocket and scope["http_version"] != "2":

@@ -176,7 +176,6 @@ def _signing_date(request: SignedHttpRequest, authorization: Authorization) -> s
 
 
 def _parse_ms(date_time: str) -> int | None:
-
     try:
         return timegm(strptime(date_time, "%Y%m%dT%H%M%SZ")) * 1000
     except ValueError:

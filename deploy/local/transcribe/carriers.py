@@ -24,6 +24,7 @@ Headers = Sequence[tuple[str, str]]
 
 ENHANCE_YOUR_CALM = 11  # RFC 9113 section 7
 _INTERNAL_ERROR, _TRY_AGAIN_LATER, _NORMAL = 1011, 1013, 1000  # RFC 6455 section 7.4.1
+_SETTLE_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ class Carrier(Protocol):
     def split(self, piece_bytes: int) -> None:
         """Send in pieces of so many bytes from now on."""
 
-    def disconnect(self) -> None:
+    async def disconnect(self) -> None:
         """Cut the TCP connection."""
 
 
@@ -77,9 +78,14 @@ class _AsgiCarrier:
         self._send = send
         self._front = front
 
-    def disconnect(self) -> None:
+    async def disconnect(self) -> None:
+        await self._settle()
         if self._front is not None:
             self._front.disconnect()
+
+    async def _settle(self) -> None:
+        """What was sent is still on its way through granian, and is to be out before the connection goes."""
+        await asyncio.sleep(_SETTLE_SECONDS)
 
 
 class Http2Carrier(_AsgiCarrier):
@@ -123,6 +129,8 @@ class Http2Carrier(_AsgiCarrier):
         """Nothing to do: granian resets a stream whose application returns without an end."""
 
     async def go_away(self, error_code: int) -> None:
+        if error_code:
+            await self._settle()
         if self._front is not None:
             self._front.go_away(error_code)
 
@@ -134,6 +142,12 @@ class WebSocketCarrier(_AsgiCarrier):
     """See `Carrier`. An event is a binary message; a message of zero length says that no more follow."""
 
     lingers = False
+
+    def __init__(self, receive: Receive, send: SendMessage, front: FrontConnection | None) -> None:
+        super().__init__(receive, send, front)
+        self._receiving: asyncio.Task[Mapping[str, Any]] | None = None
+        self._is_closing = False
+        self._has_closed = asyncio.Event()
 
     async def respond(self, headers: Headers) -> None:
         if self._front is not None:
@@ -156,22 +170,29 @@ class WebSocketCarrier(_AsgiCarrier):
         body = encode_error_body(fault.message)
         await self._send({"type": "websocket.http.response.body", "body": body})
 
-    def __init__(self, receive: Receive, send: SendMessage, front: FrontConnection | None) -> None:
-        super().__init__(receive, send, front)
-        self._receiving: asyncio.Future[Mapping[str, Any]] | None = None
-
     async def receive(self) -> Incoming | None:
-        self._receiving = asyncio.ensure_future(self._receive())
-        await asyncio.wait({self._receiving})
-        if self._receiving.cancelled():
-            await asyncio.Event().wait()  # closed from our side: the exchange ends this task
-        message = self._receiving.result()
-        if message["type"] == "websocket.disconnect":
+        message = await self._next_message()
+        if message is None or message["type"] == "websocket.disconnect":
             return None
         data = message.get("bytes")
         if data is None:
             raise bad_request("Events are binary messages; a text message was received.")
         return Incoming(bytes(data), ended=not data)
+
+    async def _next_message(self) -> Mapping[str, Any] | None:
+        """None once this side has closed."""
+        if not self._is_closing:
+            self._receiving = asyncio.create_task(self._receive_message())
+            try:
+                return await self._receiving
+            except asyncio.CancelledError:
+                if not self._is_closing:
+                    raise
+        await self._has_closed.wait()
+        return None
+
+    async def _receive_message(self) -> Mapping[str, Any]:
+        return await self._receive()
 
     async def send(self, data: bytes) -> None:
         await self._send({"type": "websocket.send", "bytes": data})
@@ -180,18 +201,22 @@ class WebSocketCarrier(_AsgiCarrier):
         await self._close(_NORMAL)
 
     async def reset(self) -> None:
-        self.disconnect()
+        if self._front is not None:
+            self._front.break_off()
 
     async def go_away(self, error_code: int) -> None:
         if error_code:
             await self._close(_TRY_AGAIN_LATER if error_code == ENHANCE_YOUR_CALM else _INTERNAL_ERROR)
 
     async def _close(self, code: int) -> None:
-        """Close. granian 2.8 sends no closing frame while a receive is pending, so that is ended first."""
-        if self._receiving is not None and not self._receiving.done():
+        """Close; granian would wait with it until a pending `receive` has something, so that ends first."""
+        self._is_closing = True
+        if self._receiving is not None:
             self._receiving.cancel()
-            await asyncio.wait({self._receiving})
-        await self._send({"type": "websocket.close", "code": code})
+        try:
+            await self._send({"type": "websocket.close", "code": code})
+        finally:
+            self._has_closed.set()
 
     def split(self, piece_bytes: int) -> None:
         if self._front is not None:

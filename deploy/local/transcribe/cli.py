@@ -62,15 +62,17 @@ class _EndpointGroup(TyperGroup):
 
 def _fault_help() -> list[str]:
     """What can go wrong on request, a paragraph each."""
-    intro = (
-        "Faults go wrong on request: given by --fault or --faults, or while the endpoint runs by POST to "
-        "/_local/faults (a JSON rule or a list of them), listed by GET, forgotten by DELETE."
-    )
     kinds = [f"kind={kind}: {text}." for kind, text in FAULT_HELP.items()]
-    return [intro, *kinds, *(f"{names}: {text}." for names, text in FIELD_HELP.items())]
+    fields = [f"{names}: {text}." for names, text in FIELD_HELP.items()]
+    intro = (
+        "Faults go wrong on request: given by --fault (field=value, separated by commas) or --faults, or "
+        "while the endpoint runs by POST to /_local/faults (a JSON rule or a list of them), listed by GET, "
+        "forgotten by DELETE. A rule has a kind:"
+    )
+    return [intro, *kinds, "and, where the default will not do, further fields:", *fields]
 
 
-@app.callback(cls=_EndpointGroup, invoke_without_command=True)
+@app.callback(cls=_EndpointGroup, invoke_without_command=True, subcommand_metavar="")
 def endpoint(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 chooses a free one.")] = 8760,
@@ -112,14 +114,17 @@ def endpoint(
     idle_timeout_seconds: Annotated[float, typer.Option(min=0.1, help="Wait for new audio.")] = 15.0,
     max_stream_seconds: Annotated[float, typer.Option(min=0.1, help="Longest stream.")] = 14_400.0,
     one_stream_per_connection: Annotated[
-        bool, typer.Option(help="Refuse a second stream on an HTTP/2 connection.")
+        bool,
+        typer.Option(
+            "--one-stream-per-connection", help="Refuse a second stream on a connection while it has one."
+        ),
     ] = False,
     clock_skew_seconds: Annotated[
         float, typer.Option(help="How far the endpoint's clock is ahead of this machine's.")
     ] = 0.0,
     fault: Annotated[
         list[str] | None,
-        typer.Option(help="A fault rule, kind=reset,after_partials=2; may be repeated. See below."),
+        typer.Option(metavar="RULE", help="A fault rule, such as kind=reset; see below. May be repeated."),
     ] = None,
     faults: Annotated[Path | None, typer.Option(help="JSON file with fault rules.")] = None,
     event_log: Annotated[Path | None, typer.Option(help="File for one JSON line per event.")] = None,

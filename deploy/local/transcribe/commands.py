@@ -49,6 +49,11 @@ class SplitSends:
 
 
 @dataclass(frozen=True, slots=True)
+class FalsifyNext:
+    """Falsify the checksum of the event that is sent next (fault `bad_crc`); `StreamFaults.alter` does it."""
+
+
+@dataclass(frozen=True, slots=True)
 class GoAway:
     """Send the connection away (fault `goaway`): HTTP/2's error code, 0 lets the stream finish."""
 
@@ -83,6 +88,7 @@ Command: TypeAlias = (
     | FinalSent
     | PauseReading
     | SplitSends
+    | FalsifyNext
     | GoAway
     | EndResponse
     | ResetStream

@@ -61,9 +61,10 @@ class Exchange:
         self._send_lock = asyncio.Lock()  # parts of the response leave in the order of their commands
         self._over = asyncio.Event()
         self._request_over = asyncio.Event()
+        self._end_reason: str | None = None
         self._ends_well = False
+        self._is_broken = False
         self._is_concluded = False
-        self._end_reason = "aborted"
         self._recognitions: list[Recognition] = []
         self._headers = response_headers
         self._stream: TranscriptionStream = service.open_stream(admission, service.now_ms())
@@ -79,25 +80,21 @@ class Exchange:
             raise
 
     async def run(self) -> None:
-        """Serve the stream until its response has ended; returning early resets it."""
-        admission = self._admission
-        self._event_log.stream_started(
-            admission.session_id, admission.request_id, admission.parameters.media_sample_rate_hertz
-        )
+        """Serve the stream until its response has ended; one that is broken off is reset."""
         tasks: list[asyncio.Task[None]] = []
         try:
-            await asyncio.sleep(admission.delay_seconds)
-            await self._carrier.respond(self._headers)
-            await self.perform(self._stream.start())
-            tasks = [asyncio.create_task(self._guard(work())) for work in (self._read, self._watch)]
-            await self._over.wait()
-            if self._ends_well:
+            if await self._respond():
+                tasks = [asyncio.create_task(self._guard(work())) for work in (self._read, self._watch)]
+                await self._over.wait()
+            if self._ends_well and not self._is_broken:
                 self._conclude()
                 await self._end_response()
         finally:
             for task in tasks:
                 task.cancel()
             self._conclude()
+            if self._is_broken:
+                await self._carrier.reset()
 
     async def _end_response(self) -> None:
         """End the response once the request has ended too, if that comes soon.
@@ -111,9 +108,35 @@ class Exchange:
                     await self._request_over.wait()
         await self._carrier.end()
 
-    def abort(self) -> None:
+    async def _respond(self) -> bool:
+        """Answer the request, late if a fault says so; False for a stream that is broken off before."""
+        admission = self._admission
+        if admission.delay_seconds:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._over.wait(), admission.delay_seconds)
+                return False
+        await self._carrier.respond(self._headers)
+        self._event_log.stream_started(
+            admission.session_id, admission.request_id, admission.parameters.media_sample_rate_hertz
+        )
+        await self.perform(self._stream.start())
+        return True
+
+    def _conclude(self) -> None:
+        """Free the stream's place and write it down, once."""
+        if self._is_concluded:
+            return
+        self._is_concluded = True
+        self._release()
+        session_id, audio_seconds = self._admission.session_id, self._stream.audio_seconds
+        reason = self._end_reason or "aborted"
+        self._event_log.stream_ended(session_id, self._admission.request_id, reason, audio_seconds)
+        _log.info("stream %s: %s, %.1f s of audio", session_id, reason, audio_seconds)
+
+    def abort(self, reason: str = "aborted") -> None:
         """Break the stream off."""
-        self._over.set()
+        self._is_broken = True
+        self._finish(reason)
 
     async def perform(self, commands: Sequence[Command]) -> None:
         """Carry out commands in order; what they make known is carried out as it comes."""
@@ -134,18 +157,24 @@ class Exchange:
                 case SplitSends(piece_bytes):
                     self._carrier.split(piece_bytes)
                 case GoAway(error_code):
-                    await self._carrier.go_away(error_code)
+                    await self._go_away(error_code)
                 case EndResponse() | ResetStream() | Disconnect():
                     await self._end(command)
 
+    async def _go_away(self, error_code: int) -> None:
+        if error_code:  # the client will be gone
+            self._end_reason = self._end_reason or "fault: goaway"
+        await self._carrier.go_away(error_code)
+
     async def _end(self, command: EndResponse | ResetStream | Disconnect) -> None:
+        self._end_reason = self._end_reason or command.reason  # before the reader finds the client gone
         match command:
             case EndResponse():  # by `run`, once the request is over
                 self._ends_well = True
             case ResetStream():
                 await self._carrier.reset()
             case Disconnect():
-                self._carrier.disconnect()
+                await self._carrier.disconnect()
         self._finish(command.reason)
 
     async def _recognise(self, channels: Sequence[bytes]) -> None:
@@ -158,9 +187,8 @@ class Exchange:
         await self.perform(self._stream.recognition_finished())
 
     def _finish(self, reason: str) -> None:
-        if not self._over.is_set():
-            self._end_reason = reason
-            self._over.set()
+        self._end_reason = self._end_reason or reason
+        self._over.set()
 
     async def _deliver(self, channel: int, segments: Sequence[Segment]) -> None:
         await self.perform(self._stream.receive_segments(channel, segments))
@@ -175,7 +203,7 @@ class Exchange:
                 await self.perform(self._stream.recognition_failed())
         except Exception as error:  # whatever it is, the client must see an abnormal end
             _log.error("stream broken off by %s", type(error).__name__)
-            self._finish(type(error).__name__)
+            self.abort(type(error).__name__)
 
     async def _read(self) -> None:
         """Pass the request to the stream, then wait until the client is gone."""
@@ -204,18 +232,6 @@ class Exchange:
                 wait = min(wait, max(0.001, (deadline_ms - self._service.now_ms()) / 1000))
             await asyncio.sleep(wait)
             await self.perform(self._stream.handle_timeout(self._service.now_ms()))
-
-    def _conclude(self) -> None:
-        """Free the stream's place and write it down, once."""
-        if self._is_concluded:
-            return
-        self._is_concluded = True
-        self._release()
-        admission, audio_seconds = self._admission, self._stream.audio_seconds
-        self._event_log.stream_ended(
-            admission.session_id, admission.request_id, self._end_reason, audio_seconds
-        )
-        _log.info("stream %s: %s, %.1f s of audio", admission.session_id, self._end_reason, audio_seconds)
 
     def _release(self) -> None:
         for recognition in self._recognitions:

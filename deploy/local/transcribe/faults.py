@@ -15,6 +15,7 @@ them. The rules are plain values and counters; `StreamFaults` asks them as audio
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
@@ -71,6 +72,11 @@ FIELD_HELP = {
     "skip_streams": "how many matching streams are left in peace first (default 0)",
     "vocabulary_name": "only streams that name this vocabulary",
     "running": "true: the streams that are open now, instead of those to come",
+    "code, message": "of the exception, or of the refusal",
+    "http_status": "of the refusal, 400 to 599 (default: as the service answers `code`)",
+    "seconds": "how long it lasts",
+    "error_code": "HTTP/2's error code for `goaway`: 2 is INTERNAL_ERROR, for instance, 11 ENHANCE_YOUR_CALM",
+    "piece_bytes": "size of the pieces for `split`",
 }
 
 
@@ -98,6 +104,10 @@ class Fault:
         return {entry.name: getattr(self, entry.name) for entry in fields(self)}
 
 
+LARGEST_NUMBER = 2**32 - 1
+"""Of any field: what an HTTP/2 error code can be, and 136 years."""
+
+_CODE = re.compile(r"[A-Za-z0-9_.#:/-]+")  # it is sent as a header
 _TYPES: dict[str, tuple[type, ...]] = {
     "after_audio_seconds": (int, float),
     "after_partials": (int,),
@@ -125,7 +135,10 @@ def parse_fault(rule: object) -> Fault:
         raise FaultError(f"kind: one of {', '.join(FaultKind)} is needed")
     for name, value in values.items():
         _check_field(name, value)
-    return Fault(FaultKind(kind), **values)
+    fault = Fault(FaultKind(kind), **values)
+    if fault.running and fault.kind in BEFORE_STREAM:
+        raise FaultError(f"running: {fault.kind} acts on requests, not on streams that are open")
+    return fault
 
 
 def _check_field(name: str, value: object) -> None:
@@ -134,8 +147,10 @@ def _check_field(name: str, value: object) -> None:
     is_bool_for_number = isinstance(value, bool) and bool not in _TYPES[name]
     if not isinstance(value, _TYPES[name]) or is_bool_for_number:
         raise FaultError(f"{name}: a value of type {type(value).__name__} cannot be used")
-    if isinstance(value, int | float) and value < 0:
-        raise FaultError(f"{name}: {value} is below 0")
+    if isinstance(value, int | float) and not 0 <= value <= LARGEST_NUMBER:  # NaN neither
+        raise FaultError(f"{name}: 0 to {LARGEST_NUMBER} is allowed")
+    if name == "code" and not _CODE.fullmatch(str(value)):
+        raise FaultError("code: the name of an exception is needed, such as LimitExceededException")
     if name == "piece_bytes" and value == 0:
         raise FaultError("piece_bytes: at least 1 is needed")
     if name == "http_status" and value is not None and not (isinstance(value, int) and 400 <= value <= 599):
@@ -147,16 +162,24 @@ def parse_faults(document: object) -> list[Fault]:
     return [parse_fault(rule) for rule in (document if isinstance(document, list) else [document])]
 
 
+def read_faults(text: str | bytes) -> list[Fault]:
+    """Read the rules of a JSON text; raises `FaultError`."""
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        raise FaultError("not JSON") from None
+    return parse_faults(document)
+
+
 def load_faults(path: Path) -> list[Fault]:
     """Read the rules of a JSON file; raises `FaultError` naming the file."""
     try:
-        return parse_faults(json.loads(path.read_text(encoding="utf-8")))
+        return read_faults(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise FaultError(f"--faults {path}: {error.strerror or 'cannot be read'}") from error
-    except ValueError:
-        raise FaultError(f"--faults {path}: not JSON") from None
-    except FaultError as error:
-        raise FaultError(f"--faults {path}: {error}") from None
+    except (ValueError, FaultError) as error:
+        reason = error if isinstance(error, FaultError) else "not text in UTF-8"
+        raise FaultError(f"--faults {path}: {reason}") from None
 
 
 def parse_fault_option(text: str) -> Fault:
@@ -168,6 +191,8 @@ def parse_fault_option(text: str) -> Fault:
             raise FaultError(
                 f"--fault {part!r}: expected field=value, for instance kind=reset,after_partials=2"
             )
+        if name.strip() in rule:
+            raise FaultError(f"--fault: {name.strip()} is given twice")
         rule[name.strip()] = _option_value(value.strip())
     try:
         return parse_fault(rule)
@@ -178,7 +203,7 @@ def parse_fault_option(text: str) -> Fault:
 def _option_value(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 
@@ -205,10 +230,15 @@ class FaultRule:
         """True once the rule has acted as often as it may, or was withdrawn."""
         return self.withdrawn or (self.fault.times is not None and self.acted >= self.fault.times)
 
-    def concerns(self, vocabulary_name: str | None) -> bool:
-        """True if the rule may act on a stream with this vocabulary."""
+    def claims_stream(self, vocabulary_name: str | None) -> bool:
+        """True if the rule may act on this stream; counts the stream as skipped where it is."""
         wanted = self.fault.vocabulary_name
-        return not self.is_spent and (wanted is None or wanted == vocabulary_name)
+        if self.is_spent or wanted not in (None, vocabulary_name):
+            return False
+        if self.skipped < self.fault.skip_streams:
+            self.skipped += 1
+            return False
+        return True
 
     def act_if_due(self, progress: Progress) -> bool:
         """Count the rule as acting if its moment has come; True if so."""
@@ -244,15 +274,7 @@ class FaultBook:
 
     def rules_for_new_stream(self, vocabulary_name: str | None) -> list[FaultRule]:
         """The rules that may act on a stream that opens now; counts the stream as skipped where it is."""
-        chosen = []
-        for rule in self.rules:
-            if rule.fault.running or not rule.concerns(vocabulary_name):
-                continue
-            if rule.skipped < rule.fault.skip_streams:
-                rule.skipped += 1
-            else:
-                chosen.append(rule)
-        return chosen
+        return [rule for rule in self.rules if not rule.fault.running and rule.claims_stream(vocabulary_name)]
 
     def to_json_list(self) -> list[dict[str, Any]]:
         """The rules with their counters."""

@@ -2,7 +2,7 @@
 
 The medical operation is validated as `connectors.transcribe.model` says. The standard one
 (StartStreamTranscription) is there for SDKs that know no other: its parameters are checked as far as the two
-share them, the rest are echoed; results are the same.
+share them, and how the language is chosen; the rest are echoed; results are the same.
 
 Source: https://docs.aws.amazon.com/transcribe/latest/APIReference/API_streaming_StartStreamTranscription.html.
 """
@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from connectors.transcribe.errors import ParameterError
+from connectors.transcribe.errors import ParameterError, bounded
 from connectors.transcribe.model import HEADER_PREFIX, PATH, StartMedicalStreamTranscriptionRequest
 from connectors.transcribe.presigned import WEBSOCKET_PATH
 from deploy.local.transcribe.errors import bad_request
@@ -34,12 +34,14 @@ _STANDARD_ONLY = _named(
     "partial-results-stability",
     "pii-entity-types",
     "preferred-language",
+    "session-resume-window",
     "vocabulary-filter-method",
     "vocabulary-filter-name",
     "vocabulary-filter-names",
     "vocabulary-names",
 )
 _IDENTIFY = (HEADER_PREFIX + "identify-language", HEADER_PREFIX + "identify-multiple-languages")
+_LANGUAGE_OPTIONS = HEADER_PREFIX + "language-options"
 _FIXED = {
     HEADER_PREFIX + "language-code": "en-US",
     HEADER_PREFIX + "specialty": "PRIMARYCARE",
@@ -74,12 +76,8 @@ def read_medical(headers: Mapping[str, str]) -> StreamParameters:
 
 def read_standard(headers: Mapping[str, str]) -> StreamParameters:
     """The parameters of StartStreamTranscription, for any language."""
-    language = headers.get(HEADER_PREFIX + "language-code")
-    found_out = any(headers.get(name) == "true" for name in _IDENTIFY)
-    if not language and not found_out:
-        raise bad_request(f"LanguageCode is missing; send the header {HEADER_PREFIX}language-code.")
-    if language and not _LANGUAGE_CODE.fullmatch(language):
-        raise bad_request(f"LanguageCode is {language!r}; expected a code such as en-US.")
+    language = headers.get(HEADER_PREFIX + "language-code", "").strip()
+    _check_language(headers, language)
     shared = {name: value for name, value in headers.items() if name not in _STANDARD_ONLY}
     parameters = _validated(shared | _FIXED)
     echoed = {name: value for name, value in parameters.to_headers().items() if name not in _FIXED}
@@ -87,6 +85,21 @@ def read_standard(headers: Mapping[str, str]) -> StreamParameters:
     if language:
         echoed[HEADER_PREFIX + "language-code"] = language
     return StreamParameters(parameters, echoed)
+
+
+def _check_language(headers: Mapping[str, str], language: str) -> None:
+    """One of three parameters says the language; two of them need codes to choose from."""
+    identify = [name for name in _IDENTIFY if headers.get(name, "").strip().lower() == "true"]
+    if not language and not identify:
+        raise bad_request(f"LanguageCode is missing; send the header {HEADER_PREFIX}language-code.")
+    if bool(language) + len(identify) > 1:
+        raise bad_request(
+            "LanguageCode, IdentifyLanguage and IdentifyMultipleLanguages exclude each other; send one."
+        )
+    if language and not _LANGUAGE_CODE.fullmatch(language):
+        raise bad_request(f"LanguageCode is {bounded(repr(language), 80)}; expected a code such as en-US.")
+    if identify and not headers.get(_LANGUAGE_OPTIONS):
+        raise bad_request(f"LanguageOptions is missing; send the header {_LANGUAGE_OPTIONS}.")
 
 
 def _validated(headers: Mapping[str, str]) -> StartMedicalStreamTranscriptionRequest:

@@ -108,6 +108,7 @@ class TranscribeService:
     new_id: Callable[[], str] = field(default=lambda: str(uuid4()))
     now_ms: Callable[[], int] = field(default=lambda: time.time_ns() // 1_000_000)
     streams: dict[str, TranscriptionStream] = field(default_factory=dict)
+    vocabulary_names: dict[str, str | None] = field(default_factory=dict)
     connections: set[str] = field(default_factory=set)
 
     def admit(
@@ -143,19 +144,22 @@ class TranscribeService:
         )
         stream = TranscriptionStream(settings, admission.audio_events, admission.rules, self.new_id, now_ms)
         self.streams[admission.session_id] = stream
+        self.vocabulary_names[admission.session_id] = admission.parameters.vocabulary_name
         self.connections.add(admission.connection)
         return stream
 
     def close_stream(self, admission: Admission) -> None:
         """The stream is over; its slot and session id are free."""
         self.streams.pop(admission.session_id, None)
+        self.vocabulary_names.pop(admission.session_id, None)
         self.connections.discard(admission.connection)
 
     def inject(self, faults: list[Fault]) -> None:
         """Add fault rules, those for running streams to every stream that is open now."""
         for rule in self.faults.add(faults):
-            for stream in self.streams.values():
-                stream.add_fault(rule)
+            for session_id, stream in self.streams.items():
+                if rule.claims_stream(self.vocabulary_names[session_id]):
+                    stream.add_fault(rule)
 
     def _refuse_if_told(self, rules: list[FaultRule]) -> None:
         for rule in rules:

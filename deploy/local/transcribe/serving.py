@@ -97,18 +97,20 @@ async def serve(app: TranscribeApp, settings: ListenSettings, on_ready: Callable
         stop = _stop_on_signals()
         serving = asyncio.ensure_future(server.serve())
         await _wait_until_ready(_SERVER_HOST, server_port, serving)
-    async with listener:
+    try:
         await listener.start_serving()
-        on_ready(int(listener.sockets[0].getsockname()[1]))
-        stopped = asyncio.ensure_future(stop.wait())
-        await asyncio.wait({stopped, serving}, return_when=asyncio.FIRST_COMPLETED)
-        stopped.cancel()
-        app.abort_streams()
-        server.stop()  # type: ignore[no-untyped-call]  # granian types itself only in part
-        with suppress(TimeoutError):
-            await asyncio.wait_for(serving, _STOP_SECONDS)
-        listener.close()
-        app.front.close()
+    except OSError as error:  # another process began to listen there since the port was taken
+        raise _cannot_listen(settings.host, settings.port, error) from error
+    on_ready(int(listener.sockets[0].getsockname()[1]))
+    stopped = asyncio.ensure_future(stop.wait())
+    await asyncio.wait({stopped, serving}, return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    listener.close()
+    app.abort_streams()
+    server.stop()  # type: ignore[no-untyped-call]  # granian types itself only in part
+    with suppress(TimeoutError):
+        await asyncio.wait_for(serving, _STOP_SECONDS)
+    app.front.close()
 
 
 def _stop_on_signals() -> asyncio.Event:
@@ -140,11 +142,24 @@ def _tls_context(settings: ListenSettings) -> ssl.SSLContext | None:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.set_alpn_protocols(["h2", "http/1.1"])
     try:
-        context.load_cert_chain(settings.tls_cert, settings.tls_key)
-    except OSError as error:  # ssl.SSLError is one
-        reason = error.strerror or "not a certificate and its key in PEM"
-        raise ServeError(f"--tls-cert and --tls-key cannot be used: {reason}") from error
+        context.load_cert_chain(settings.tls_cert, settings.tls_key, password=_refuse_passphrase)
+    except OSError as error:
+        files = f"--tls-cert {settings.tls_cert} and --tls-key {settings.tls_key}"
+        raise ServeError(f"{files} cannot be used: {_tls_reason(error)}.") from error
     return context
+
+
+def _refuse_passphrase() -> str:
+    """Called for an encrypted key; without it OpenSSL would ask on the terminal."""
+    raise ServeError("--tls-key is encrypted; give a key without passphrase.")
+
+
+def _tls_reason(error: OSError) -> str:
+    if not isinstance(error, ssl.SSLError):
+        return error.strerror or "they cannot be read"
+    if error.reason == "KEY_VALUES_MISMATCH":
+        return "the key is not the certificate's"
+    return "expected a certificate, and its key, in PEM"
 
 
 def _granian(app: TranscribeApp, port: int) -> Server:

@@ -157,7 +157,7 @@ class TranscriptionStream:
         return self.refuse(bad_request(message))
 
     def refuse(self, fault: ServiceFault) -> list[Command]:
-        """End the stream with an exception, for something the client did."""
+        """End the stream with an exception."""
         return [] if self.has_ended else self._faults.alter(self._fail(fault))
 
     def receive_segments(self, channel: int, segments: Sequence[Segment]) -> list[Command]:
@@ -177,10 +177,8 @@ class TranscriptionStream:
 
     def recognition_failed(self) -> list[Command]:
         """A recogniser broke down."""
-        if self.has_ended:
-            return []
         message = "An internal error occurred. Try your request again."
-        return self._fail(ServiceFault("InternalFailureException", message))
+        return self.refuse(ServiceFault("InternalFailureException", message))
 
     # Time -----------------------------------------------------------------------------------
 
@@ -201,10 +199,10 @@ class TranscriptionStream:
         if now_ms >= self._age_deadline_ms:
             limit = f"{self._settings.max_stream_seconds:g} seconds"
             message = f"Your stream reached the longest duration of a stream, {limit}. Start a new stream."
-            return self._fail(ServiceFault("LimitExceededException", message))
+            return self.refuse(ServiceFault("LimitExceededException", message))
         if now_ms >= self._idle_deadline_ms:
             wait = f"{self._settings.idle_timeout_seconds:g} seconds"
-            return self._fail(
+            return self.refuse(
                 bad_request(f"Your request timed out because no new audio was received for {wait}.")
             )
         return []

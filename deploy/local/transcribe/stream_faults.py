@@ -6,7 +6,7 @@ amounts of audio and `now_ms` go in, commands come out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from connectors.transcribe.events import encode_exception
 from deploy.local.transcribe.commands import (
@@ -14,6 +14,7 @@ from deploy.local.transcribe.commands import (
     Command,
     Disconnect,
     EndResponse,
+    FalsifyNext,
     GoAway,
     PauseReading,
     ResetStream,
@@ -41,7 +42,7 @@ class StreamFaults:
         self._held_back: list[Command] = []
         self._pause_seconds: float | None = None
         self._stalled_until_ms: float | None = None
-        self._corrupt_next = False
+        self._falsify_next = False
         self.ended = False
 
     @property
@@ -72,8 +73,8 @@ class StreamFaults:
         return [] if self._pause_seconds is None else [PauseReading(self._pause_seconds)]
 
     def alter(self, commands: Sequence[Command]) -> list[Command]:
-        """The commands as a corrupted or stalled stream carries them out."""
-        altered = [self._corrupted(command) for command in commands]
+        """The commands as a falsified or stalled stream carries them out."""
+        altered = list(self._falsified(commands))
         if self._stalled_until_ms is None:
             return altered
         self._held_back += [command for command in altered if not isinstance(command, INWARD)]
@@ -87,11 +88,15 @@ class StreamFaults:
         released, self._held_back = self._held_back, []
         return released
 
-    def _corrupted(self, command: Command) -> Command:
-        if not self._corrupt_next or not isinstance(command, Send):
-            return command
-        self._corrupt_next = False
-        return Send(command.data[:-1] + bytes((command.data[-1] ^ 1,)))  # a bit of the message CRC
+    def _falsified(self, commands: Iterable[Command]) -> Iterator[Command]:
+        for command in commands:
+            if isinstance(command, FalsifyNext):
+                self._falsify_next = True
+            elif self._falsify_next and isinstance(command, Send):
+                self._falsify_next = False
+                yield Send(command.data[:-1] + bytes((command.data[-1] ^ 1,)))  # a bit of the message CRC
+            else:
+                yield command
 
     def _apply(self, fault: Fault, now_ms: int) -> list[Command]:
         match fault.kind:
@@ -100,8 +105,6 @@ class StreamFaults:
                 self._stalled_until_ms = now_ms + 1000 * seconds
             case FaultKind.SLOW_READ:
                 self._pause_seconds = 1.0 if fault.seconds is None else fault.seconds
-            case FaultKind.BAD_CRC:
-                self._corrupt_next = True
             case _:
                 return _commands(fault)
         return []
@@ -109,6 +112,8 @@ class StreamFaults:
 
 def _commands(fault: Fault) -> list[Command]:
     match fault.kind:
+        case FaultKind.BAD_CRC:
+            return [FalsifyNext()]
         case FaultKind.SPLIT:
             return [SplitSends(fault.piece_bytes)]
         case FaultKind.GOAWAY:

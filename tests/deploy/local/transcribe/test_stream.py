@@ -11,9 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from connectors.transcribe.errors import ChecksumError
+from connectors.transcribe.events import encode_audio_event
 from connectors.transcribe.eventstream import MessageDecoder, encode_message
 from connectors.transcribe.model import MedicalResult, parse_transcript_event
-from deploy.local.transcribe.audio_events import SignedAudioEvents
+from deploy.local.transcribe.audio_events import PlainAudioEvents, SignedAudioEvents
 from deploy.local.transcribe.authentication import Keyring
 from deploy.local.transcribe.commands import (
     Command,
@@ -311,6 +313,31 @@ def test_a_stall_takes_audio_and_sends_nothing_until_it_is_over(
     released = stream.handle_timeout(now_ms + 4000)
     assert [r.alternatives[0].transcript for r in results(released)] == ["one"]
     assert released[-1] == EndResponse("complete")
+
+
+def test_bad_crc_strikes_the_event_after_the_partial_it_waited_for(make_stream: MakeStream) -> None:
+    stream = make_stream(Fault(FaultKind.BAD_CRC, after_partials=2))
+    partials = [segment(0, "a", is_partial=True), segment(0, "a", "b", is_partial=True)]
+    commands = stream.receive_segments(0, partials)
+    assert [r.alternatives[0].transcript for r in results(commands)] == ["a", "a b"]
+    with pytest.raises(ChecksumError):
+        results(stream.receive_segments(0, [segment(0, "a", "b", "c")]))
+
+
+def test_a_stall_holds_back_a_failure_too(make_stream: MakeStream, client: Any, now_ms: int) -> None:
+    stream = make_stream(Fault(FaultKind.STALL, seconds=4.0))
+    stream.receive_data(client.event(b"ab"), now_ms)
+    assert stream.recognition_failed() == []
+    assert exception(stream.handle_timeout(now_ms + 4000))[0] == "InternalFailureException"
+
+
+def test_a_websockets_audio_may_end_without_an_event(now_ms: int) -> None:
+    settings = StreamSettings(sample_rate_hertz=16_000)
+    stream = TranscriptionStream(settings, PlainAudioEvents(), [], lambda: "id", now_ms)
+    assert stream.receive_data(encode_audio_event(b"ab"), now_ms) == [Recognise((b"ab",))]
+    assert stream.receive_end() == [FinishRecognition()]
+    assert stream.receive_end() == []
+    assert stream.recognition_finished() == [EndResponse("complete")]
 
 
 def test_a_fault_can_be_added_to_a_running_stream(make_stream: MakeStream, client: Any, now_ms: int) -> None:
