@@ -62,9 +62,13 @@ class GoAway:
 
 @dataclass(frozen=True, slots=True)
 class EndResponse:
-    """End the response in good order. `reason` is for the event log."""
+    """End the response in good order. `reason` is for the event log.
+
+    `at_once`: without waiting for the end of the request, as a fault does that the client must not foresee.
+    """
 
     reason: str
+    at_once: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,7 +62,7 @@ class Exchange:
         self._over = asyncio.Event()
         self._request_over = asyncio.Event()
         self._end_reason: str | None = None
-        self._ends_well = False
+        self._ends_well = self._ends_at_once = False
         self._is_broken = False
         self._is_concluded = False
         self._recognitions: list[Recognition] = []
@@ -102,7 +102,7 @@ class Exchange:
         Over HTTP/2 a response that ends before its request is RST_STREAM(NO_ERROR) in the same breath (RFC
         9113 section 8.1), and Node then drops what its application has not read yet: an exception, say.
         """
-        if self._carrier.lingers:
+        if self._carrier.lingers and not self._ends_at_once:
             with suppress(TimeoutError):
                 async with asyncio.timeout(LINGER_SECONDS):
                     await self._request_over.wait()
@@ -169,8 +169,8 @@ class Exchange:
     async def _end(self, command: EndResponse | ResetStream | Disconnect) -> None:
         self._end_reason = self._end_reason or command.reason  # before the reader finds the client gone
         match command:
-            case EndResponse():  # by `run`, once the request is over
-                self._ends_well = True
+            case EndResponse(_, at_once):  # by `run`, once the request is over
+                self._ends_well, self._ends_at_once = True, at_once
             case ResetStream():
                 await self._carrier.reset()
             case Disconnect():

@@ -121,10 +121,10 @@ def _commands(fault: Fault) -> list[Command]:
         case FaultKind.EXCEPTION:
             return end_with(ServiceFault(fault.code, fault.message))
         case FaultKind.CLEAN_END:
-            return [EndResponse("fault: clean_end")]
+            return [EndResponse("fault: clean_end", at_once=True)]
         case FaultKind.TRUNCATE:
             half = EMPTY_TRANSCRIPT_EVENT[: len(EMPTY_TRANSCRIPT_EVENT) // 2]
-            return [Send(half), EndResponse("fault: truncate")]
+            return [Send(half), EndResponse("fault: truncate", at_once=True)]
         case FaultKind.RESET:
             return [ResetStream()]
         case FaultKind.DISCONNECT:

@@ -66,7 +66,7 @@ def test_the_exception_of_a_fault_of_the_service_is_the_same() -> None:
 
 def test_clean_end_only_ends() -> None:
     stream, commands = struck(FaultKind.CLEAN_END)
-    assert commands == [EndResponse("fault: clean_end")]
+    assert commands == [EndResponse("fault: clean_end", at_once=True)]
     assert stream.ended
 
 
@@ -76,7 +76,7 @@ def test_truncate_ends_within_a_message() -> None:
     decoder = MessageDecoder()
     assert decoder.receive_data(send.data) == []
     assert not decoder.at_boundary
-    assert end == EndResponse("fault: truncate")
+    assert end == EndResponse("fault: truncate", at_once=True)
     assert stream.ended
 
 
