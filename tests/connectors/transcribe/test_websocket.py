@@ -207,6 +207,22 @@ def test_a_peer_that_reads_but_answers_no_probe_is_given_up() -> None:
     run(script, client, PLAIN, server={"answer_pings": False}, read_timeout_seconds=0.4)
 
 
+def test_the_silence_of_a_reader_that_is_slow_is_not_the_service_s() -> None:
+    """While results wait for their reader nothing is read, so nothing can arrive."""
+
+    async def script(stream: WsStream) -> None:
+        stream.respond()
+        for _ in range(500):
+            await stream.send_results(FINAL)
+        stream.end()
+
+    async def client(stream: TranscribeStream, _server: WsServer) -> None:
+        await asyncio.sleep(1.5)
+        assert await receive_all(stream) == [FINAL] * 500
+
+    run(script, client, PLAIN, read_timeout_seconds=1)
+
+
 # Servers without a WebSocket
 
 
