@@ -279,7 +279,9 @@ def test_exception_after_seconds_of_audio(make_stream: MakeStream, client: Any, 
 
 def test_clean_end_says_nothing(make_stream: MakeStream, client: Any, now_ms: int) -> None:
     stream = make_stream(Fault(FaultKind.CLEAN_END))
-    assert stream.receive_data(client.event(b"ab"), now_ms)[-1] == EndResponse("fault: clean_end", at_once=True)
+    assert stream.receive_data(client.event(b"ab"), now_ms)[-1] == EndResponse(
+        "fault: clean_end", at_once=True
+    )
     assert stream.receive_end() == []
 
 
