@@ -11,7 +11,7 @@ export UV_COMPILE_BYTECODE := 1
 export UV_NO_PROGRESS ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit test-integration lint format bench setup clean
+.PHONY: help demo test test-unit test-integration lint format bench soak setup clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,10 @@ format: .venv/.dev ## Let ruff fix and format
 
 bench: .venv/.dev ## Us and the alternative in one run, as ratios
 	$(BIN)/python -m tests.benchmarks
+	$(BIN)/python -m tests.benchmarks.streams $(STREAMS)
+
+soak: .venv/.dev ## 300 live streams of one process for ten minutes (STREAMS="--only websocket")
+	$(BIN)/python -m tests.benchmarks.streams --streams 300 --seconds 600 $(or $(STREAMS),--only http2)
 
 setup: .venv/.dev ## Create the virtual environment with everything for development
 

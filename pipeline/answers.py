@@ -8,15 +8,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pipeline.elements import LogEntry
+from pipeline.failures import FailureKind
 
 
 @dataclass(frozen=True, slots=True)
 class StreamFailure:
-    """Why a stream was lost: the service's code and message, and whether another stream may fare better."""
+    """Why a stream was lost: the service's code and message, and whether another stream may fare better.
+
+    `kind`: where to look for the cause; the engine does not ask.
+    """
 
     code: str
     message: str
     retryable: bool = True
+    kind: FailureKind = FailureKind.SERVICE
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,11 @@
-"""Kafka records to chunks: bytes in, `AudioChunk` or the reason for a dead letter out."""
+"""Kafka records to chunks: bytes in, `AudioChunk` of PCM or the reason for a dead letter out."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
 from connectors.kafka.records import KafkaRecord
+from pipeline.audio_decoding import to_pcm
 from pipeline.elements import (
     KEY_MISMATCH,
     MALFORMED_RECORD,
@@ -21,7 +22,10 @@ from schemas.serde import SingleObjectSerde
 
 
 class ChunkDecoder:
-    """Decodes records of the input topic, Avro single-object encoded `audio_chunk`s keyed by session id."""
+    """Decodes records of the input topic, Avro single-object encoded `audio_chunk`s keyed by session id.
+
+    Their audio becomes PCM here, whatever its encoding: the same record always gives the same chunk.
+    """
 
     def __init__(self) -> None:
         self._serde = SingleObjectSerde("audio_chunk")
@@ -38,7 +42,7 @@ class ChunkDecoder:
         """The chunk in `record`; raises ChunkRejected."""
         if record.value is None:
             raise ChunkRejected(MISSING_VALUE, "the record has no value; a tombstone is no audio")
-        chunk = AudioChunk.from_record(self._decode(record.value))
+        chunk = AudioChunk.from_record(self._decode(record.value), to_pcm)
         if session_id_of(record) != chunk.session_id:
             raise ChunkRejected(
                 KEY_MISMATCH, "the record's key is not its session_id; key audio by session_id, in UTF-8"

@@ -7,7 +7,7 @@ their Avro schema. Audio and text are kept out of every `repr`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -31,6 +31,7 @@ NOT_AVRO = "NOT_AVRO"
 UNKNOWN_SCHEMA = "UNKNOWN_SCHEMA"
 MALFORMED_RECORD = "MALFORMED_RECORD"
 UNSUPPORTED_ENCODING = "UNSUPPORTED_ENCODING"
+UNDECODABLE_AUDIO = "UNDECODABLE_AUDIO"
 INVALID_CHUNK = "INVALID_CHUNK"
 SAMPLE_RATE_MISMATCH = "SAMPLE_RATE_MISMATCH"
 FORMAT_CHANGED = "FORMAT_CHANGED"
@@ -79,9 +80,16 @@ class AudioFormat:
         return samples / self.sample_rate_hertz
 
 
+AudioDecoder = Callable[[bytes, str, AudioFormat], bytes]
+"""From a record's payload, encoding and declared format to PCM s16le; raises ChunkRejected."""
+
+
 @dataclass(frozen=True, slots=True)
 class AudioChunk:
-    """One record of the input topic: `payload` is PCM s16le, interleaved when there are two channels."""
+    """One record of the input topic: `payload` is PCM s16le, interleaved when there are two channels.
+
+    Whatever encoding the record had, it was decoded before (`audio_decoding`).
+    """
 
     session_id: str
     sequence: int
@@ -98,41 +106,41 @@ class AudioChunk:
         return self.format.samples(len(self.payload))
 
     @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> AudioChunk:
-        """The chunk in a decoded `audio_chunk` record; raises ChunkRejected when it cannot be audio."""
+    def from_record(cls, record: Mapping[str, Any], decode: AudioDecoder) -> AudioChunk:
+        """The chunk in a decoded `audio_chunk` record; raises ChunkRejected when it cannot be audio.
+
+        `decode` turns the record's payload into PCM of the format that the record declares.
+        """
+        audio = _declared_format(record)
         captured_at = record.get("captured_at")
         chunk = cls(
             session_id=record["session_id"],
             sequence=record["sequence"],
-            payload=record["payload"],
-            format=AudioFormat(record["sample_rate_hertz"], record.get("channels", 1)),
+            payload=decode(record["payload"], record.get("encoding", "PCM"), audio),
+            format=audio,
             media_offset_ms=record.get("media_offset_ms"),
             captured_at_ms=None if captured_at is None else (captured_at - _EPOCH) // _MILLISECOND,
             end_of_session=record.get("end_of_session", False),
             settings=record.get("settings"),
             attributes=record.get("attributes") or {},
         )
-        _check_encoding(record.get("encoding", "PCM"))
-        _check_format(chunk)
+        _check_chunk(chunk)
         return chunk
 
 
-def _check_encoding(encoding: str) -> None:
-    if encoding != "PCM":
-        raise ChunkRejected(
-            UNSUPPORTED_ENCODING, f"encoding {encoding} is not supported by this version; send PCM (s16le)"
-        )
-
-
-def _check_format(chunk: AudioChunk) -> None:
+def _declared_format(record: Mapping[str, Any]) -> AudioFormat:
+    audio = AudioFormat(record["sample_rate_hertz"], record.get("channels", 1))
     low, high = SAMPLE_RATE_RANGE_HERTZ
-    if not low <= chunk.format.sample_rate_hertz <= high:
+    if not low <= audio.sample_rate_hertz <= high:
         raise ChunkRejected(
-            INVALID_CHUNK,
-            f"sample_rate_hertz {chunk.format.sample_rate_hertz} is outside {low}..{high}",
+            INVALID_CHUNK, f"sample_rate_hertz {audio.sample_rate_hertz} is outside {low}..{high}"
         )
-    if chunk.format.channels not in SUPPORTED_CHANNELS:
-        raise ChunkRejected(INVALID_CHUNK, f"channels {chunk.format.channels} is not 1 or 2")
+    if audio.channels not in SUPPORTED_CHANNELS:
+        raise ChunkRejected(INVALID_CHUNK, f"channels {audio.channels} is not 1 or 2")
+    return audio
+
+
+def _check_chunk(chunk: AudioChunk) -> None:
     if chunk.sequence < 0:
         raise ChunkRejected(INVALID_CHUNK, f"sequence {chunk.sequence} is negative")
     if len(chunk.payload) % chunk.format.bytes_per_sample:

@@ -41,6 +41,7 @@ class AudioFeed:
         self.behind = True
         self.reading = False
         self.end_marked = False
+        self._end_offset = 0  # of the chunk that marked the end
         self.chunks = cursor.chunks
         self._format = cursor.format
         self._seen_offset = cursor.resume.offset
@@ -134,7 +135,8 @@ class AudioFeed:
             return None
         self._remember(chunk)
         self.chunks += bool(chunk.samples)
-        self.end_marked = self.end_marked or chunk.end_of_session
+        if chunk.end_of_session:
+            self.end_marked, self._end_offset = True, offset
         return self.timeline.append(offset, chunk.sequence, chunk.samples)
 
     def _is_duplicate(self, chunk: AudioChunk) -> bool:
@@ -162,7 +164,8 @@ class AudioFeed:
         """Fall behind to the first record that finals do not cover."""
         self._reported_offset = max(self._reported_offset, self.timeline.next.offset)
         self.chunks -= self.timeline.rewind()
-        self.end_marked = False
+        # An end mark that lies before what is read again was taken, and nobody will repeat it.
+        self.end_marked = self.end_marked and self._end_offset < self.timeline.next.offset
         self.behind, self.reading = True, False
         self._judge = FormatJudge(self._format)
 

@@ -4,6 +4,9 @@ The Beam side calls `send`, `end` and `drop`, which only append and wake the loo
 `written_samples`. The loop side connects, writes what waits in the outbound buffer at most at the catch-up
 rate, and reads results. Whatever happens is reported to the inbox as an event, in order; after `StreamClosed`
 or `StreamLost` nothing follows.
+
+The service may be sent another sample rate than the session has (`resample_to_hertz`). That is known here
+only: buffer, pace and `written_samples` are in the session's own samples, and results come in seconds.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -20,6 +23,8 @@ from connectors.transcribe.model import MedicalResult
 from connectors.transcribe.stream import TranscribeStream
 from pipeline.answers import StreamFailure
 from pipeline.elements import AudioFormat
+from pipeline.failures import FailureKind, kind_of
+from pipeline.resampling import resampler
 
 OpenCall = Callable[[str], Awaitable[TranscribeStream]]
 
@@ -58,7 +63,7 @@ StreamReport = StreamOpened | ResultsArrived | StreamClosed | StreamLost
 
 class LiveStream:
     """See the module. `open_call` opens the stream for a given stream id; `catch_up_rate` is audio seconds
-    per second (0: as fast as the service takes it).
+    per second (0: as fast as the service takes it); `resample_to_hertz` is None to send `audio` as it is.
     """
 
     def __init__(
@@ -70,10 +75,12 @@ class LiveStream:
         loop: asyncio.AbstractEventLoop,
         report: Callable[[StreamReport], None],
         catch_up_rate: float,
+        resample_to_hertz: int | None = None,
     ) -> None:
         self.serial = serial
         self.written_samples = 0
         self._audio = audio
+        self._resampler = resampler(audio, resample_to_hertz)
         self._open_call = open_call
         self._loop = loop
         self._report = report
@@ -109,7 +116,9 @@ class LiveStream:
         except TranscribeError as error:
             self._report(StreamLost(self.serial, failure_of(error)))
         except Exception as error:  # a defect of ours must not leave the session waiting for ever
-            unexpected = StreamFailure(type(error).__name__, "unexpected error while streaming")
+            unexpected = StreamFailure(
+                type(error).__name__, "unexpected error while streaming", kind=FailureKind.UNEXPECTED
+            )
             self._report(StreamLost(self.serial, unexpected))
 
     async def _serve(self) -> None:
@@ -151,22 +160,24 @@ class LiveStream:
             self._report(ResultsArrived(self.serial, results))
 
     async def _write(self, stream: TranscribeStream) -> None:
-        piece_bytes = int(_MAX_EVENT_SECONDS * self._audio.sample_rate_hertz) * self._audio.bytes_per_sample
         while True:
             while self._outbox:
-                payload = self._outbox.popleft()
-                for start in range(0, len(payload), piece_bytes):
-                    piece = payload[start : start + piece_bytes]
+                for piece in _pieces(self._outbox.popleft(), self._audio):
                     await self._pace(piece)
-                    await stream.send_audio(piece)
+                    await self._send(stream, self._resampler.resample(piece))
                     self.written_samples += self._audio.samples(len(piece))
             if self._ending:
+                await self._send(stream, self._resampler.flush())
                 await stream.end()
                 self._end_sent = True  # only now: a clean end before it leaves audio unanswered
                 return
             self._wake.clear()
             if not self._outbox and not self._ending:
                 await self._wake.wait()
+
+    async def _send(self, stream: TranscribeStream, pcm: bytes) -> None:
+        for piece in _pieces(pcm, self._resampler.target):  # resampled audio comes in pieces of its own size
+            await stream.send_audio(piece)
 
     async def _pace(self, piece: bytes) -> None:
         """Wait until `piece` may go: a burst, then the catch-up rate; time without audio earns no credit."""
@@ -180,6 +191,12 @@ class LiveStream:
         self._next_at = max(self._next_at, earliest) + seconds / self._catch_up_rate
 
 
+def _pieces(pcm: bytes, audio: AudioFormat) -> Iterator[bytes]:
+    """`pcm` in events that the service likes; none of them is empty."""
+    size = int(_MAX_EVENT_SECONDS * audio.sample_rate_hertz) * audio.bytes_per_sample
+    return (pcm[start : start + size] for start in range(0, len(pcm), size))
+
+
 def failure_of(error: TranscribeError) -> StreamFailure:
     """What the session engine has to know of a transport's error.
 
@@ -187,4 +204,4 @@ def failure_of(error: TranscribeError) -> StreamFailure:
     session should be refused for: it can be mended while the audio waits in Kafka.
     """
     retryable = error.retryable or isinstance(error, ConfigurationError)
-    return StreamFailure(error.code, error.message, retryable=retryable)
+    return StreamFailure(error.code, error.message, retryable=retryable, kind=kind_of(error))

@@ -21,12 +21,12 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from typing import Protocol
 
-from connectors.kafka.audio_log import AudioLog
-from connectors.kafka.audio_log import LogSlice as RecordSlice
 from connectors.kafka.errors import KafkaConnectorError
+from connectors.kafka.log_scan import LogSlice as RecordSlice
 from connectors.kafka.records import KafkaRecord
-from pipeline.answers import LogSlice
+from pipeline.answers import LogSlice, StreamFailure
 from pipeline.commands import (
     Command,
     DropStream,
@@ -41,7 +41,7 @@ from pipeline.commands import (
     RejectSession,
     SendAudio,
 )
-from pipeline.decoding import ChunkDecoder
+from pipeline.elements import LogEntry
 from pipeline.live_stream import (
     LiveStream,
     ResultsArrived,
@@ -59,17 +59,48 @@ _LOG = logging.getLogger(__name__)
 ORPHAN_SECONDS = 60.0
 _END_OF_LOG = 2**62  # beyond any offset; a read ends at the partition's end as it is then
 
-Output = EmitFinal | EmitPartial | EmitSessionEnded | Reject | RejectSession | Forget
 SessionKey = tuple[str, str]  # the transform's instance, the session id
+
+
+@dataclass(frozen=True, slots=True)
+class FailureReport:
+    """A stream was lost, the `failures`th in a row; the engine does about it what it does without a word."""
+
+    failure: StreamFailure
+    failures: int
+
+
+Output = EmitFinal | EmitPartial | EmitSessionEnded | Reject | RejectSession | Forget | FailureReport
+
+
+class SessionLog(Protocol):
+    """Where a session's records can be read again: `AudioLog` for Kafka, which documents the method."""
+
+    def read(
+        self,
+        topic: str,
+        partition: int,
+        key: bytes,
+        start_offset: int,
+        end_offset: int,
+        /,
+        *,
+        max_bytes: int,
+    ) -> Future[RecordSlice]: ...
+
+
+class RecordDecoder(Protocol):
+    """Turns records into entries for the engine, one each, in their order: `ChunkDecoder` for Avro."""
+
+    def entries(self, records: Iterable[KafkaRecord]) -> Iterable[LogEntry]: ...
 
 
 @dataclass(frozen=True, slots=True)
 class LogRead:
     """A log read came back, or failed."""
 
-    read_id: int
+    command: ReadLog
     records: RecordSlice | None
-    to_end_of_log: bool
 
 
 class Runtime:
@@ -138,7 +169,7 @@ class LiveSession:
     """A session engine with its stream, its inbox and the records at hand. One thread at a time (Beam's rule
     for a key); the lock covers a worker that outlives its bundle.
 
-    `log` reads this session's records again; `decode` turns records into entries.
+    `log` reads this session's records again; `decoder` turns records into entries.
     """
 
     def __init__(
@@ -146,9 +177,9 @@ class LiveSession:
         session: Session,
         *,
         service: ServiceSettings,
-        log: AudioLog,
+        log: SessionLog,
         topic: str,
-        decoder: ChunkDecoder,
+        decoder: RecordDecoder,
         loop: asyncio.AbstractEventLoop,
         catch_up_rate: float,
     ) -> None:
@@ -165,6 +196,7 @@ class LiveSession:
         self._inbox: deque[StreamReport | LogRead] = deque()
         self._stream: LiveStream | None = None
         self._records: dict[int, KafkaRecord] = {}
+        self._reported: StreamFailure | None = None
         self.trace_headers: dict[str, bytes] = {}
 
     @property
@@ -233,28 +265,42 @@ class LiveSession:
                 return self.session.stream_closed(serial, now)
             case StreamLost(serial, failure):
                 self._forget_stream(serial)
-                _LOG.warning("A stream was lost: %s: %s", failure.code, failure.message)
                 return self.session.stream_failed(serial, failure, now)
-            case LogRead(read_id, records, to_end_of_log):
+            case LogRead(command, records):
                 if records is None:
                     _LOG.warning("Audio could not be read again from Kafka; it is tried again")
-                    return self.session.log_failed(read_id, now)
-                return self.session.receive_log(read_id, self._slice(records, to_end_of_log), now)
+                    return self.session.log_failed(command.read_id, now)
+                return self.session.receive_log(command.read_id, self._slice(records, command), now)
 
     def _forget_stream(self, serial: int) -> None:
         if self._stream is not None and self._stream.serial == serial:
             self._stream = None
 
-    def _slice(self, read: RecordSlice, to_end_of_log: bool) -> LogSlice:
+    def _slice(self, read: RecordSlice, command: ReadLog) -> LogSlice:
+        """The records as entries, no more of them than hold `max_bytes` of PCM: compressed audio grows when
+        it is decoded, and there is only so much room for it. The rest is read again.
+        """
         self._keep(read.records)
-        entries = tuple(self._decoder.entries(read.records))
+        entries: list[LogEntry] = []
+        pcm_bytes = 0
+        for entry in self._decoder.entries(read.records):
+            pcm_bytes += 0 if entry.chunk is None else len(entry.chunk.payload)
+            if entries and pcm_bytes > command.max_bytes:
+                return LogSlice(tuple(entries), entry.offset, complete=False, lost=read.lost)
+            entries.append(entry)
         # Without an end the range is complete when a read finds nothing more of this session.
-        complete = read.complete or (to_end_of_log and not read.records)
-        return LogSlice(entries, read.next_offset, complete=complete, lost=read.lost)
+        complete = read.complete or (command.end_offset is None and not read.records)
+        return LogSlice(tuple(entries), read.next_offset, complete=complete, lost=read.lost)
 
     # Commands
 
     def _execute(self, commands: Iterable[Command], outputs: list[Output]) -> None:
+        """Carry out what one call of the engine answered, and report a stream that the call gave up."""
+        failure = self.session.last_failure
+        if failure is not None and failure is not self._reported:
+            self._reported = failure
+            _LOG.warning("A stream was lost: %s: %s", failure.code, failure.message)
+            outputs.append(FailureReport(failure, self.session.failures))
         for command in commands:
             match command:
                 case SendAudio(serial, payload):
@@ -282,6 +328,7 @@ class LiveSession:
             loop=self._loop,
             report=self._inbox.append,
             catch_up_rate=self._catch_up_rate,
+            resample_to_hertz=service.resample_to_hertz,
         )
 
     def _read(self, command: ReadLog) -> None:
@@ -297,12 +344,10 @@ class LiveSession:
 
 
 def _deliver(report: Callable[[LogRead], None], command: ReadLog) -> Callable[[Future[RecordSlice]], None]:
-    to_end_of_log = command.end_offset is None
-
     def done(read: Future[RecordSlice]) -> None:
         try:
-            report(LogRead(command.read_id, read.result(), to_end_of_log))
+            report(LogRead(command, read.result()))
         except KafkaConnectorError:
-            report(LogRead(command.read_id, None, to_end_of_log))
+            report(LogRead(command, None))
 
     return done

@@ -43,7 +43,7 @@ def check_service(service: ServiceSettings) -> None:
     load_credentials(service.profile_name)
     service.endpoint()
     if service.endpoint_url is None:
-        check_region(service.region)
+        check_region(service.region, use_fips=service.use_fips, use_dualstack=service.use_dualstack)
     else:
         asyncio.run(_handshake(service))
 

@@ -27,7 +27,8 @@ from pipeline.elements import AudioFormat, SessionSettings
 class ServiceSettings:
     """Where the service is and how it is reached: `transport` is "http2" or "websocket".
 
-    `ca_bundle` is the path of a PEM file on the worker, for a private endpoint.
+    `ca_bundle` is the path of a PEM file on the worker, for a private endpoint. `resample_to_hertz`: the
+    sample rate of all audio sent to the service; None: each session's own.
     """
 
     region: str
@@ -38,6 +39,7 @@ class ServiceSettings:
     allow_cleartext: bool = False
     ca_bundle: str | None = None
     profile_name: str | None = None
+    resample_to_hertz: int | None = None
 
     def endpoint(self) -> Endpoint:
         """The resolved endpoint; raises EndpointError."""
@@ -53,8 +55,12 @@ class ServiceSettings:
     async def open_stream(
         self, audio: AudioFormat, settings: SessionSettings, stream_id: str
     ) -> TranscribeStream:
-        """A new stream with `stream_id` as its SessionId; raises TranscribeError."""
-        request = medical_request(audio, settings, stream_id)
+        """A new stream with `stream_id` as its SessionId; raises TranscribeError.
+
+        `audio` is the session's; the stream takes it at `resample_to_hertz`.
+        """
+        request = medical_request(audio, settings, stream_id, self.resample_to_hertz)
+        request.validate()
         loop = asyncio.get_running_loop()
         source = _credentials_source(self.profile_name)
         credentials = await loop.run_in_executor(None, source.current)
@@ -81,14 +87,14 @@ class ServiceSettings:
 
 
 def medical_request(
-    audio: AudioFormat, settings: SessionSettings, stream_id: str
+    audio: AudioFormat, settings: SessionSettings, stream_id: str, sample_rate_hertz: int | None = None
 ) -> StartMedicalStreamTranscriptionRequest:
     """The request for one stream of a session; channels are identified if there are two (the API
-    demands both or neither)."""
+    demands both or neither). `sample_rate_hertz`: what is sent, if it is not the session's rate."""
     two_channels = audio.channels == 2
     return StartMedicalStreamTranscriptionRequest(
         language_code=settings.language_code,
-        media_sample_rate_hertz=audio.sample_rate_hertz,
+        media_sample_rate_hertz=sample_rate_hertz or audio.sample_rate_hertz,
         media_encoding="pcm",
         specialty=settings.specialty,
         type=settings.type,

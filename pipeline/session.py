@@ -77,7 +77,8 @@ def opening_cursor(
 class Session:
     """See the module. A cursor of version 0 opens a new session; any other is restored, and so begins behind.
 
-    `backoff` maps the number of failures in a row (from 1) to the seconds until the next stream.
+    `backoff` maps the number of failures in a row (from 1) to the seconds until the next stream. `failures`
+    is that number now (a final ends the row), `last_failure` why the last stream was lost.
     """
 
     def __init__(
@@ -101,7 +102,8 @@ class Session:
         self._serial, self._stream_id, self._request_id = 0, "", ""
         self._reassembler = Reassembler(0.0, self._books.ends)
         self._sent_samples, self._written_samples = 0, 0
-        self._failures, self._retry_at = 0, now
+        self.failures, self._retry_at = 0, now
+        self.last_failure: StreamFailure | None = None
         self._last_audio_at, self._last_answer_at, self._ended_at = now, now, now
         if cursor.version == 0:
             self._feed.open_live()
@@ -132,7 +134,7 @@ class Session:
 
     def _can_take(self) -> bool:
         if self._stream is StreamState.NONE:
-            return self._failures == 0
+            return self.failures == 0
         return (
             self._stream is not StreamState.ENDING and self._outbound_seconds < self._limits.outbound_seconds
         )
@@ -225,7 +227,7 @@ class Session:
     def _final(self, result: MedicalResult) -> EmitFinal:
         final = self._books.enter_final(result, self._stream_id, self._request_id or None, self._feed)
         self._feed.timeline.cover(self._covered_sample())
-        self._failures = 0
+        self.failures = 0
         return EmitFinal(final)
 
     def _partial(self, result: MedicalResult, *, superseded: bool = False) -> EmitPartial:
@@ -250,7 +252,7 @@ class Session:
             return self.stream_failed(serial, early, now)
         commands = self._leave_stream(StreamEvent.CLOSED)
         self._books.enter_stream_end(self._feed)
-        self._failures = 0
+        self.failures = 0
         self._advance(commands, now)
         return commands
 
@@ -261,6 +263,7 @@ class Session:
         commands = self._leave_stream(StreamEvent.FAILED)
         self._feed.rewind()
         self._books.retries += 1
+        self.last_failure = failure
         self._note_failure(now)
         if not failure.retryable:
             self._refuse(failure, commands, now)
@@ -276,8 +279,8 @@ class Session:
         return withdrawn
 
     def _note_failure(self, now: float) -> None:
-        self._failures += 1
-        self._retry_at = now + self._backoff(self._failures)
+        self.failures += 1
+        self._retry_at = now + self._backoff(self.failures)
 
     def _is_current(self, serial: int) -> bool:
         return serial == self._serial and self._stream is not StreamState.NONE
@@ -377,6 +380,11 @@ class Session:
     def dirty(self) -> bool:
         """Whether the cursor has to be written."""
         return self._books.dirty
+
+    @property
+    def wants_audio(self) -> bool:
+        """For a source that can wait: whether a chunk would go on now, instead of being read again later."""
+        return not self._feed.behind and (self._stream is StreamState.NONE or self._can_take())
 
     @property
     def partition(self) -> int:

@@ -33,6 +33,7 @@ PURE = frozenset(
         "connectors.transcribe.eventstream",
         "connectors.transcribe.http2_frames",
         "connectors.transcribe.http2_protocol",
+        "connectors.transcribe.json_fields",
         "connectors.transcribe.model",
         "connectors.transcribe.presigned",
         "connectors.transcribe.protocol",
@@ -40,24 +41,37 @@ PURE = frozenset(
         "connectors.transcribe.stream",
         "connectors.transcribe.websocket_protocol",
         "pipeline.answers",
+        "pipeline.audio_decoding",
         "pipeline.books",
+        "pipeline.cli.exit_codes",
         "pipeline.commands",
         "pipeline.cursor",
         "pipeline.decoding",
         "pipeline.elements",
         "pipeline.errors",
+        "pipeline.failures",
         "pipeline.feed",
         "pipeline.judging",
         "pipeline.limits",
+        "pipeline.ogg_opus",
         "pipeline.outputs",
+        "pipeline.playback",
         "pipeline.reassembly",
+        "pipeline.resampling",
         "pipeline.resequencer",
         "pipeline.session",
         "pipeline.stream_state",
         "pipeline.timeline",
+        "pipeline.transcript_text",
     }
 )
-PURE_LIBRARIES = {"schemas.serde": {"fastavro"}, "connectors.transcribe.sigv4": {"botocore"}}
+PURE_LIBRARIES = {
+    "schemas.serde": {"fastavro"},
+    "connectors.transcribe.model": {"orjson"},
+    "connectors.transcribe.sigv4": {"botocore"},
+    "pipeline.audio_decoding": {"numpy", "soundfile"},
+    "pipeline.resampling": {"numpy", "soxr"},
+}
 READS_FILES = {"schemas"}  # it loads the schemas that lie beside it
 OUTSIDE_WORLD = frozenset(
     [
@@ -132,6 +146,20 @@ LIBRARIES: dict[str, dict[str, str]] = {
         "connectors.transcribe.credentials": EVERYWHERE,
         "connectors.transcribe.sigv4": EVERYWHERE,
     },
+    "soundfile": {
+        "pipeline.audio_decoding": EVERYWHERE,
+        "pipeline.audio_file": IN_FUNCTIONS,
+        "deploy.local.recordings": IN_FUNCTIONS,  # with numpy half a second to import
+        "deploy.local.recordings.synthesise": EVERYWHERE,
+    },
+    "numpy": {
+        "pipeline.audio_decoding": EVERYWHERE,
+        "pipeline.audio_file": IN_FUNCTIONS,
+        "pipeline.resampling": EVERYWHERE,
+        "deploy.local.recordings": EVERYWHERE,
+        "deploy.local.transcribe.recognisers": EVERYWHERE,
+    },
+    "soxr": {"pipeline.resampling": EVERYWHERE},
 }
 
 

@@ -18,7 +18,7 @@ from threading import Lock
 from typing import Any
 
 import botocore.session
-from botocore.exceptions import BotoCoreError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from connectors.transcribe.errors import (
     CredentialsNotFoundError,
@@ -77,9 +77,10 @@ def is_known_region(region: str) -> bool:
     return region in _known_regions()
 
 
-def check_region(region: str) -> None:
-    """Raise `UnknownRegionError`, with the nearest names, unless the service is offered in `region`."""
+def check_region(region: str, *, use_fips: bool = False, use_dualstack: bool = False) -> None:
+    """Raise `UnknownRegionError`, with the nearest names, unless `region` has such an endpoint."""
     if is_known_region(region):
+        _check_variant(region, use_fips, use_dualstack)
         return
     near = difflib.get_close_matches(region, sorted(_known_regions()), n=3)
     hint = f"; did you mean {' or '.join(near)}?" if near else "; for example us-east-1"
@@ -87,16 +88,33 @@ def check_region(region: str) -> None:
     raise UnknownRegionError(f"--region {shown}: Amazon Transcribe streaming is not offered there{hint}")
 
 
-@cache
+def _check_variant(region: str, use_fips: bool, use_dualstack: bool) -> None:
+    wanted = {"fips": use_fips, "dualstack": use_dualstack}
+    tags = frozenset(tag for tag, is_wanted in wanted.items() if is_wanted)
+    if not tags or tags in _endpoint_variants()[region]:
+        return
+    options = " with ".join(f"--use-{tag}-endpoint" for tag in sorted(tags))
+    having = ", ".join(sorted(name for name, variants in _endpoint_variants().items() if tags in variants))
+    raise UnknownRegionError(
+        f"{options}: Amazon Transcribe streaming has no such endpoint in {region}; it has one in {having}"
+    )
+
+
 def _known_regions() -> frozenset[str]:
+    return frozenset(_endpoint_variants())
+
+
+@cache
+def _endpoint_variants() -> dict[str, frozenset[frozenset[str]]]:
+    """The regions of the service, and the tags (fips, dualstack) of each further endpoint there."""
     # Not get_available_regions: it wants a service model, and botocore has none for streaming.
     data = botocore.session.Session().get_data("endpoints")
-    return frozenset(
-        name
+    return {
+        name: frozenset(frozenset(variant["tags"]) for variant in endpoint.get("variants", ()))
         for partition in data["partitions"]
-        for name in partition["services"].get(ENDPOINT_PREFIX, {}).get("endpoints", {})
+        for name, endpoint in partition["services"].get(ENDPOINT_PREFIX, {}).get("endpoints", {}).items()
         if name in partition["regions"]  # the others are pseudo-regions such as fips-us-east-1
-    )
+    }
 
 
 def _configured_region(profile_name: str | None) -> str | None:
@@ -110,8 +128,8 @@ def _configured_region(profile_name: str | None) -> str | None:
 def _find(profile_name: str | None) -> Any:
     try:
         found = botocore.session.Session(profile=profile_name).get_credentials()
-    except BotoCoreError as error:
-        raise CredentialsNotFoundError(f"no AWS credentials: {bounded(str(error))}") from None
+    except Exception as error:  # a provider may raise anything: what it reads is outside of our hands
+        raise CredentialsNotFoundError(f"no AWS credentials: {_reason(error)}") from None
     if found is None:
         raise CredentialsNotFoundError(
             "no AWS credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, "
@@ -123,8 +141,17 @@ def _find(profile_name: str | None) -> Any:
 def _freeze(found: Any) -> Credentials:
     try:
         frozen = found.get_frozen_credentials()
-    except BotoCoreError as error:
+    except Exception as error:
         raise CredentialsNotFoundError(
-            f"the AWS credentials could not be refreshed: {bounded(str(error))}"
+            f"the AWS credentials could not be refreshed: {_reason(error)}"
         ) from None
     return Credentials(frozen.access_key, frozen.secret_key, frozen.token)
+
+
+def _reason(error: Exception) -> str:
+    """In botocore's words; of any other error only the kind, since its text may quote a secret."""
+    if isinstance(error, BotoCoreError | ClientError):
+        return bounded(str(error))
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.strerror or type(error).__name__}: {bounded(str(error.filename), 200)}"
+    return f"a provider failed with {type(error).__name__}"

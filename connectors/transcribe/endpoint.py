@@ -8,6 +8,7 @@ Source of the host names: https://docs.aws.amazon.com/general/latest/gr/transcri
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from ipaddress import ip_address
 from urllib.parse import SplitResult, urlsplit
@@ -17,7 +18,18 @@ from connectors.transcribe.errors import EndpointError, bounded
 DEFAULT_PORTS = {"https": 443, "http": 80}
 HTTP2, WEBSOCKET = "http2", "websocket"
 TRANSPORTS = (HTTP2, WEBSOCKET)
+_HOST = re.compile(r"[A-Za-z0-9._~%:-]+")
 _WEBSOCKET_SCHEMES = {"wss": "https", "ws": "http"}  # how people write it; the connection is the same
+# Domains of AWS's partitions, by how the names of their regions begin; "" is the commercial one.
+_DOMAINS = {
+    "cn-": ("amazonaws.com.cn", "api.amazonwebservices.com.cn"),
+    "eusc-": ("amazonaws.eu", "api.amazonwebservices.eu"),
+    "us-iso-": ("c2s.ic.gov", ""),
+    "us-isob-": ("sc2s.sgov.gov", ""),
+    "us-isof-": ("csp.hci.ic.gov", ""),
+    "eu-isoe-": ("cloud.adc-e.uk", ""),
+    "": ("amazonaws.com", "api.aws"),
+}
 REGIONAL_PORTS = {HTTP2: 443, WEBSOCKET: 8443}
 
 
@@ -74,12 +86,15 @@ def resolve_endpoint(
 
 
 def regional_host(region: str, use_fips: bool = False, use_dualstack: bool = False) -> str:
-    """The service's host in `region`."""
+    """The service's host in `region`; raises `EndpointError` where there is no dual-stack one."""
     service = "transcribestreaming-fips" if use_fips else "transcribestreaming"
-    china = region.startswith("cn-")
-    if use_dualstack:
-        return f"{service}.{region}.{'api.amazonwebservices.com.cn' if china else 'api.aws'}"
-    return f"{service}.{region}.{'amazonaws.com.cn' if china else 'amazonaws.com'}"
+    prefix = next((prefix for prefix in _DOMAINS if region.startswith(prefix)), "")
+    domain, dualstack_domain = _DOMAINS[prefix]
+    if use_dualstack and not dualstack_domain:
+        raise EndpointError(
+            f"there is no dual-stack endpoint in {region}; leave out --use-dualstack-endpoint"
+        )
+    return f"{service}.{region}.{dualstack_domain if use_dualstack else domain}"
 
 
 def is_loopback(host: str) -> bool:
@@ -92,7 +107,7 @@ def is_loopback(host: str) -> bool:
 
 def _from_url(endpoint_url: str, region: str, allow_cleartext: bool) -> Endpoint:
     parts, port = _split(endpoint_url)
-    host = parts.hostname or ""
+    host = _ascii(parts.hostname or "")
     scheme = _WEBSOCKET_SCHEMES.get(parts.scheme, parts.scheme)
     if scheme not in DEFAULT_PORTS or not host:
         raise _refusal(endpoint_url, "it must look like https://host:port or http://127.0.0.1:port")
@@ -108,12 +123,24 @@ def _from_url(endpoint_url: str, region: str, allow_cleartext: bool) -> Endpoint
     return Endpoint(scheme, host, port or DEFAULT_PORTS[scheme], region)
 
 
+def _ascii(host: str) -> str:
+    """The name as it is looked up and sent; empty for what cannot be one."""
+    try:
+        plain = host.encode("idna").decode("ascii")
+    except UnicodeError:  # an empty label, or one of more than 63 characters
+        return ""
+    return plain if _HOST.fullmatch(plain) else ""
+
+
 def _split(endpoint_url: str) -> tuple[SplitResult, int | None]:
     try:
         parts = urlsplit(endpoint_url.strip())
-        return parts, parts.port
-    except ValueError as error:
-        raise _refusal(endpoint_url, str(error)) from None
+        port = parts.port
+    except ValueError:  # its text quotes what it took for the port, maybe a piece of a password
+        raise _refusal(endpoint_url, "its host or its port is malformed") from None
+    if port == 0:
+        raise _refusal(endpoint_url, "a port is 1 to 65535")
+    return parts, port
 
 
 def _refusal(endpoint_url: str, reason: str) -> EndpointError:

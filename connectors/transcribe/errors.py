@@ -266,7 +266,7 @@ class HeaderError(EventStreamError):
 
 
 class AuthorizationFormatError(TranscribeError):
-    """An `Authorization` header that is not Signature Version 4 (met by a server)."""
+    """An `Authorization` header or a presigned query that is not Signature Version 4 (met by a server)."""
 
 
 class ResultFormatError(ProtocolError):

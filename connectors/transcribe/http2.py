@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 
 from connectors.transcribe.clock import ServiceClock
-from connectors.transcribe.connecting import open_stream, tls_context
+from connectors.transcribe.connecting import open_stream
 from connectors.transcribe.endpoint import Endpoint
 from connectors.transcribe.http2_connection import Http2Connection
 from connectors.transcribe.http2_protocol import Http2StreamProtocol
@@ -50,5 +50,5 @@ async def open_http2_stream(
         connect_timeout_seconds=connect_timeout_seconds,
         read_timeout_seconds=read_timeout_seconds,
         write_timeout_seconds=write_timeout_seconds,
-        ssl_context=tls_context(ca_bundle, Http2Connection.alpn_protocol),
+        ca_bundle=ca_bundle,
     )

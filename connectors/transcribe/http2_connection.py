@@ -8,6 +8,8 @@ that concerns us, bytes that are no HTTP/2, a lost connection.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import h2.config
 import h2.connection
 import h2.errors
@@ -28,6 +30,7 @@ from connectors.transcribe.http2_protocol import Http2StreamProtocol
 
 STREAM_ID = 1  # the first stream a client opens, and the only one here
 _CONFIG = h2.config.H2Configuration(client_side=True, header_encoding="utf-8")
+_LEAST_FRAME_BYTES = 1024
 _PING = b"alive?\0\0"
 
 
@@ -45,7 +48,8 @@ class Http2Connection:
         self.sent_bytes = 0  # of the request's body; it grows while the peer takes audio
 
     reading_paused = False  # the flow-control window holds the peer back
-    alpn_protocol = "h2"
+    alpn_protocol: ClassVar[str] = "h2"
+    confirmation_seconds: ClassVar[float] = 0.0
 
     @property
     def protocol(self) -> Http2StreamProtocol:
@@ -135,12 +139,20 @@ class Http2Connection:
         while self._pending:
             window = self._h2.local_flow_control_window(STREAM_ID)
             room = min(window, self._h2.max_outbound_frame_size)
-            if room <= 0:
+            if room < min(len(self._pending), self._least_frame_bytes()):
                 return
             piece = bytes(self._pending[:room])
             del self._pending[:room]
             self.sent_bytes += len(piece)
             self._h2.send_data(STREAM_ID, piece, end_stream=self._end_stream and not self._pending)
+
+    def _least_frame_bytes(self) -> int:
+        """Wait for so much window: servers send a peer away that fills theirs with tiny frames.
+
+        (As TCP avoids the silly window syndrome, RFC 1122 section 4.2.3.4.) A peer
+        whose whole window is small gets what it has room for.
+        """
+        return max(1, min(_LEAST_FRAME_BYTES, self._h2.remote_settings.initial_window_size // 2))
 
     def _handle(self, event: h2.events.Event) -> None:
         match event:

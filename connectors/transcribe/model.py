@@ -16,11 +16,22 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, TypeVar
+from typing import Any
+
+import orjson
 
 from connectors.transcribe.errors import ParameterError, ResultFormatError
+from connectors.transcribe.json_fields import (
+    as_object,
+    each,
+    flag,
+    number,
+    number_or_none,
+    text,
+    text_or_none,
+)
 
 PATH = "/medical-stream-transcription"
 OPERATION = "StartMedicalStreamTranscription"
@@ -38,11 +49,10 @@ MAX_VOCABULARY_NAME_CHARS = 200
 
 ITEM_PRONUNCIATION = "pronunciation"
 ITEM_PUNCTUATION = "punctuation"
+ITEM_SPEAKER_CHANGE = "speaker-change"
 
 _VOCABULARY_NAME = re.compile(r"[0-9a-zA-Z._-]+")
 _SESSION_ID = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}")
-
-T = TypeVar("T")
 
 
 # The request -------------------------------------------------------------------
@@ -179,7 +189,10 @@ def _channels(enabled: bool, number: int | None) -> None:
 
 @dataclass(frozen=True, slots=True)
 class MedicalItem:
-    """A word or a punctuation mark. `confidence` (0 to 1) only on words of finals; `speaker` a label."""
+    """A word, a punctuation mark, or (with speaker labels) the moment at which the speaker changes.
+
+    `confidence` (0 to 1) and `speaker` (a label) only on words of finals; a change of speaker has no content.
+    """
 
     start_time: float
     end_time: float
@@ -191,9 +204,10 @@ class MedicalItem:
 
     def to_json_dict(self) -> dict[str, Any]:
         """The service's JSON, keys in alphabetical order."""
+        silent = self.type == ITEM_SPEAKER_CHANGE and not self.content
         return _without_none(
             Confidence=self.confidence,
-            Content=self.content,
+            Content=None if silent else self.content,
             EndTime=self.end_time,
             Speaker=self.speaker,
             StartTime=self.start_time,
@@ -278,9 +292,9 @@ class MedicalTranscriptEvent:
 def parse_transcript_event(payload: bytes) -> tuple[MedicalResult, ...]:
     """The results in a `TranscriptEvent` payload; raises `ResultFormatError`, never with its text."""
     try:
-        document = _DECODER.decode(payload.decode())
-        transcript = _object(document).get("Transcript") or {}
-        return _each(_result, _object(transcript).get("Results"))
+        document = orjson.loads(payload)
+        transcript = as_object(document).get("Transcript") or {}
+        return each(_result, as_object(transcript).get("Results"))
     except (ValueError, TypeError, RecursionError):
         # The cause would carry the document, and so the transcript, into a traceback.
         raise ResultFormatError(
@@ -288,101 +302,58 @@ def parse_transcript_event(payload: bytes) -> tuple[MedicalResult, ...]:
         ) from None
 
 
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
-
-
-_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
-
-
 def _result(value: dict[str, Any]) -> MedicalResult:
     return MedicalResult(
-        result_id=_text(value, "ResultId"),
-        start_time=_number(value, "StartTime"),
-        end_time=_number(value, "EndTime"),
-        is_partial=_flag(value, "IsPartial"),
-        alternatives=_each(_alternative, value.get("Alternatives")),
-        channel_id=_text_or_none(value, "ChannelId"),
+        result_id=text(value, "ResultId"),
+        start_time=number(value, "StartTime"),
+        end_time=number(value, "EndTime"),
+        is_partial=flag(value, "IsPartial"),
+        alternatives=each(_alternative, value.get("Alternatives")),
+        channel_id=text_or_none(value, "ChannelId"),
     )
 
 
 def _alternative(value: dict[str, Any]) -> MedicalAlternative:
     return MedicalAlternative(
-        transcript=_text(value, "Transcript"),
-        items=_each(_item, value.get("Items")),
-        entities=_each(_entity, value.get("Entities")),
+        transcript=text(value, "Transcript"),
+        items=each(_item, value.get("Items")),
+        entities=each(_entity, value.get("Entities")),
     )
 
 
 def _item(value: dict[str, Any]) -> MedicalItem:
+    """An item; the usual shape is taken at a glance, since a stream sends hundreds of items a second."""
+    get = value.get
+    start_time, end_time, kind = get("StartTime"), get("EndTime"), get("Type")
+    content, confidence, speaker = get("Content"), get("Confidence"), get("Speaker")
+    match = get("VocabularyFilterMatch", False)
+    if (
+        type(start_time) is type(end_time) is float
+        and type(kind) is type(content) is str
+        and (confidence is None or type(confidence) is float)
+        and (speaker is None or type(speaker) is str)
+        and type(match) is bool
+    ):
+        return MedicalItem(start_time, end_time, kind, content, confidence, speaker, match)
     return MedicalItem(
-        start_time=_number(value, "StartTime"),
-        end_time=_number(value, "EndTime"),
-        type=_text(value, "Type"),
-        content=_text(value, "Content"),
-        confidence=_number_or_none(value, "Confidence"),
-        speaker=_text_or_none(value, "Speaker"),
-        vocabulary_filter_match=_flag(value, "VocabularyFilterMatch"),
+        start_time=number(value, "StartTime"),
+        end_time=number(value, "EndTime"),
+        type=text(value, "Type"),
+        content=text(value, "Content"),
+        confidence=number_or_none(value, "Confidence"),
+        speaker=text_or_none(value, "Speaker"),
+        vocabulary_filter_match=flag(value, "VocabularyFilterMatch"),
     )
 
 
 def _entity(value: dict[str, Any]) -> MedicalEntity:
     return MedicalEntity(
-        start_time=_number(value, "StartTime"),
-        end_time=_number(value, "EndTime"),
-        category=_text(value, "Category"),
-        content=_text(value, "Content"),
-        confidence=_number_or_none(value, "Confidence"),
+        start_time=number(value, "StartTime"),
+        end_time=number(value, "EndTime"),
+        category=text(value, "Category"),
+        content=text(value, "Content"),
+        confidence=number_or_none(value, "Confidence"),
     )
-
-
-def _each(read: Callable[[dict[str, Any]], T], values: Iterable[Any] | None) -> tuple[T, ...]:
-    if values is None:
-        return ()
-    if not isinstance(values, list):
-        raise TypeError("not a list")
-    return tuple(read(_object(value)) for value in values)
-
-
-def _object(value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise TypeError("not an object")
-    return value
-
-
-def _text(value: dict[str, Any], name: str) -> str:
-    text = value.get(name, "")
-    return text if type(text) is str else _text_or_none(value, name) or ""
-
-
-def _text_or_none(value: dict[str, Any], name: str) -> str | None:
-    text = value.get(name)
-    if text is None or isinstance(text, str):
-        return text
-    raise TypeError("not a string")
-
-
-def _number(value: dict[str, Any], name: str) -> float:
-    number = value.get(name, 0.0)
-    if type(number) is float:  # nearly always; results are read many times a second
-        return number
-    return _number_or_none(value, name) or 0.0
-
-
-def _number_or_none(value: dict[str, Any], name: str) -> float | None:
-    number = value.get(name)
-    if number is None:
-        return None
-    if isinstance(number, bool) or not isinstance(number, int | float):
-        raise TypeError("not a number")
-    return float(number)
-
-
-def _flag(value: dict[str, Any], name: str) -> bool:
-    flag = value.get(name)
-    if flag is None or isinstance(flag, bool):
-        return bool(flag)
-    raise TypeError("not a flag")
 
 
 def _without_none(**values: Any) -> dict[str, Any]:

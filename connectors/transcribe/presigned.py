@@ -15,11 +15,12 @@ stream") and https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
-from connectors.transcribe.errors import AuthorizationFormatError
+from connectors.transcribe.errors import AuthorizationFormatError, bounded
 from connectors.transcribe.model import HEADER_PREFIX, StartMedicalStreamTranscriptionRequest
 from connectors.transcribe.sigv4 import (
     ALGORITHM,
@@ -37,7 +38,17 @@ WEBSOCKET_PATH = "/medical-stream-transcription-websocket"
 MAX_EXPIRES_SECONDS = 300
 SIGNATURE_PARAMETER = "X-Amz-Signature"
 
-_CREDENTIAL = re.compile(r"([^/\s]+)/(\d{8})/([^/\s]+)/([^/\s]+)/aws4_request")
+_FORMS = {
+    "X-Amz-Algorithm": (re.compile(ALGORITHM), ALGORITHM),
+    "X-Amz-Credential": (
+        re.compile(r"[^/\s]+/[0-9]{8}/[^/\s]+/[^/\s]+/aws4_request"),
+        "KEY/YYYYMMDD/REGION/SERVICE/aws4_request",
+    ),
+    "X-Amz-Date": (re.compile(r"[0-9]{8}T[0-9]{6}Z"), "YYYYMMDDTHHMMSSZ"),
+    "X-Amz-Expires": (re.compile(r"[0-9]{1,6}"), "a number of seconds"),
+    "X-Amz-SignedHeaders": (re.compile(r"[^;\s]+(;[^;\s]+)*"), "a list of header names"),
+    SIGNATURE_PARAMETER: (re.compile(r"[0-9a-f]{64}"), "64 hex digits"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,24 +110,18 @@ def presign_websocket(
 def parse_presigned(query: Sequence[tuple[str, str]]) -> PresignedQuery:
     """The parts of decoded query pairs; raises `AuthorizationFormatError`, which names the parameter."""
     values = dict(query)
-    if len(values) != len(query):
-        raise AuthorizationFormatError("a query parameter is given twice")
-    if values.get("X-Amz-Algorithm") != ALGORITHM:
-        raise AuthorizationFormatError(f"X-Amz-Algorithm is not {ALGORITHM}")
-    credential = _CREDENTIAL.fullmatch(values.get("X-Amz-Credential", ""))
-    if credential is None:
-        raise AuthorizationFormatError("X-Amz-Credential is not KEY/YYYYMMDD/REGION/SERVICE/aws4_request")
-    expires = values.get("X-Amz-Expires", "")
-    if not re.fullmatch(r"[0-9]{1,6}", expires):
-        raise AuthorizationFormatError("X-Amz-Expires is not a number of seconds")
-    signature = values.get(SIGNATURE_PARAMETER, "")
-    if not re.fullmatch(r"[0-9a-f]{64}", signature):
-        raise AuthorizationFormatError(f"{SIGNATURE_PARAMETER} is not 64 hex digits")
-    key_id, date, region, service = credential.groups()
-    signed_headers = tuple(values.get("X-Amz-SignedHeaders", "").split(";"))
+    for name, count in Counter(name for name, _ in query).items():
+        if count > 1:
+            raise AuthorizationFormatError(f"the query parameter {bounded(repr(name), 60)} is given twice")
+    for name, (form, description) in _FORMS.items():
+        if not form.fullmatch(values.get(name, "")):
+            raise AuthorizationFormatError(f"{name} is not {description}")
+    key_id, date, region, service, _ = values["X-Amz-Credential"].split("/")
+    signed_headers = tuple(values["X-Amz-SignedHeaders"].split(";"))
+    signature = values[SIGNATURE_PARAMETER]
     return PresignedQuery(
         Authorization(key_id, CredentialScope(date, region, service), signed_headers, signature),
-        values.get("X-Amz-Date", ""),
-        int(expires),
+        values["X-Amz-Date"],
+        int(values["X-Amz-Expires"]),
         tuple(pair for pair in query if pair[0] != SIGNATURE_PARAMETER),
     )

@@ -7,7 +7,7 @@ those of `http2` with `websocket_connection` and `websocket_protocol` in place o
 from __future__ import annotations
 
 from connectors.transcribe.clock import ServiceClock
-from connectors.transcribe.connecting import open_stream, tls_context
+from connectors.transcribe.connecting import open_stream
 from connectors.transcribe.endpoint import Endpoint
 from connectors.transcribe.model import StartMedicalStreamTranscriptionRequest
 from connectors.transcribe.sigv4 import Credentials
@@ -38,5 +38,5 @@ async def open_websocket_stream(
         connect_timeout_seconds=connect_timeout_seconds,
         read_timeout_seconds=read_timeout_seconds,
         write_timeout_seconds=write_timeout_seconds,
-        ssl_context=tls_context(ca_bundle, WebSocketConnection.alpn_protocol),
+        ca_bundle=ca_bundle,
     )

@@ -5,14 +5,22 @@ of `data_to_send`. A WebSocket has no flow control of its own, so TCP's is used:
 socket, and `reading_paused` tells the shell to read no further while results wait for their reader. Whatever
 ends the stream early reaches the protocol as a typed error, the service's close codes among them.
 
-Source: RFC 6455; the service closes normally after its last result, and after an exception it has sent.
+A refusal's head is read here as well, beside the library: the library hands an answer out only when its
+body is complete, and a refusal whose connection breaks before that is still the refusal.
+
+Source: RFC 6455; https://docs.aws.amazon.com/transcribe/latest/dg/streaming-setting-up.html ("Handling
+WebSocket streaming errors"): a refusal, of a wrong key too, is an exception event after the upgrade. The
+service closes normally after its last result, and after an exception it has sent.
 """
 
 from __future__ import annotations
 
 import logging
+import re
+from typing import ClassVar
 
 from websockets.client import ClientProtocol
+from websockets.exceptions import InvalidMessage, SecurityError
 from websockets.frames import Close, CloseCode, Frame, Opcode
 from websockets.http11 import Response
 from websockets.protocol import State
@@ -33,11 +41,16 @@ for _name in ("websockets", "websockets.client"):
     logging.getLogger(_name).setLevel(logging.INFO)
 
 MAX_MESSAGE_BYTES = MAX_HEADERS_BYTES + MAX_PAYLOAD_BYTES + 16
+MAX_HEAD_BYTES = 64 * 1024
 MAX_WAITING_EVENTS = 64  # beyond it the socket is read no further until the reader has caught up
 
 _CLEAN_CLOSE = (CloseCode.NORMAL_CLOSURE, CloseCode.NO_STATUS_RCVD)
 _OUR_FAULT = (CloseCode.PROTOCOL_ERROR, CloseCode.UNSUPPORTED_DATA, CloseCode.INVALID_DATA)
+_HINT = "does it serve WebSockets, and is https or http right?"
 _PING = b"alive?"
+_HTTP = b"HTTP/1."
+_STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})(?: [^\r\n]*)?")
+_NO_WEBSOCKET = (404, 405, 426)  # what a server without one answers; the service names its errors
 
 
 class WebSocketConnection:
@@ -48,10 +61,15 @@ class WebSocketConnection:
         self._address = (secure, host, port)
         self._ws: ClientProtocol | None = None
         self._first_bytes = True
+        self._head: bytearray | None = bytearray()  # of the answer, until it is complete
+        self._refused = False
         self.sent_bytes = 0
 
     pending_bytes = 0  # what may not be written yet; the socket's own buffer is the shell's matter
-    alpn_protocol = "http/1.1"
+    alpn_protocol: ClassVar[str] = "http/1.1"
+    # The service upgrades first and refuses then, by an exception event; its first event says that it did
+    # not.
+    confirmation_seconds: ClassVar[float] = 0.5
 
     @property
     def protocol(self) -> WebSocketStreamProtocol:
@@ -89,10 +107,15 @@ class WebSocketConnection:
 
     def receive_data(self, data: bytes) -> None:
         """Bytes from the peer, cut anywhere."""
-        if self._ws is not None:
-            self._first_bytes = False
-            self._ws.receive_data(data)
-            self._handle_events(self._ws)
+        if self._ws is None:
+            return
+        self._first_bytes = False
+        if self._head is not None:
+            self._read_head(data)
+        self._ws.receive_data(data)
+        self._handle_events(self._ws)
+        if broken := self._ws.parser_exc or self._ws.handshake_exc:
+            self._fail(_broken(broken))
 
     def acknowledge(self) -> None:
         """Nothing to give back: see `reading_paused`."""
@@ -104,8 +127,7 @@ class WebSocketConnection:
             self._handle_events(self._ws)
         reason = f" ({type(error).__name__})" if error else ""
         if self._first_bytes:
-            hint = "; does it serve WebSockets, and is https or http right?"
-            message = f"the endpoint closed the connection without an answer{reason}{hint}"
+            message = f"the endpoint closed the connection without an answer{reason}; {_HINT}"
         else:
             message = f"the connection closed before the stream had ended{reason}"
         self._fail(ConnectionClosedError(message))
@@ -121,30 +143,46 @@ class WebSocketConnection:
             finished = self._protocol.finished
             self._ws.send_close(CloseCode.NORMAL_CLOSURE if finished else CloseCode.GOING_AWAY)
 
+    def _read_head(self, data: bytes) -> None:
+        assert self._head is not None  # noqa: S101 - the caller has looked
+        self._head += data
+        if not self._head.startswith(_HTTP[: len(self._head)]):  # HTTP/2, TLS: they would wait for each other
+            self._fail(ProtocolError(f"the endpoint's answer is not HTTP/1.1; {_HINT}"))
+        head, complete, _ = bytes(self._head).partition(b"\r\n\r\n")
+        if not complete and len(self._head) <= MAX_HEAD_BYTES:
+            return
+        self._head = None
+        status_line, *lines = head.split(b"\r\n")
+        status = _STATUS_LINE.fullmatch(status_line)
+        if complete and status is not None and status[1] != b"101":
+            pairs = (line.decode("latin-1").partition(":") for line in lines)
+            self._refuse(int(status[1]), [(name.lower(), value.strip()) for name, _, value in pairs])
+
     def _handle_events(self, websocket: ClientProtocol) -> None:
         for event in websocket.events_received():
             if isinstance(event, Response):
                 self._handle_response(event, valid=websocket.handshake_exc is None)
             elif isinstance(event, Frame):
                 self._handle_frame(event, websocket)
-        if isinstance(websocket.parser_exc, EOFError):
-            return  # `connection_lost` says it
-        if broken := websocket.parser_exc or websocket.handshake_exc:
-            # The library's text may quote what was received; its class says enough.
-            self._fail(ProtocolError(f"the endpoint broke the WebSocket protocol ({type(broken).__name__})"))
 
     def _handle_response(self, response: Response, *, valid: bool) -> None:
         headers = [(name.lower(), value) for name, value in response.headers.raw_items()]
-        status = response.status_code
-        if status == 101 and not valid:
-            return  # `_handle_events` says why
-        if status == 426 or 300 <= status < 400:
-            self._fail(EndpointError(f"the endpoint serves no WebSocket at this address (HTTP {status})"))
+        if response.status_code == 101:
+            if valid:
+                self._protocol.receive_response(101, headers)
+            return  # `receive_data` says what was wrong with it
+        self._refuse(response.status_code, headers)
+        self._protocol.receive_data(bytes(response.body or b""))
+        self._protocol.receive_end()
+
+    def _refuse(self, status: int, headers: list[tuple[str, str]]) -> None:
+        if self._refused:
             return
+        self._refused = True
+        named = any(name == "x-amzn-errortype" for name, _ in headers)
+        if 200 <= status < 400 or (status in _NO_WEBSOCKET and not named):
+            self._fail(EndpointError(f"the endpoint serves no WebSocket at this address (HTTP {status})"))
         self._protocol.receive_response(status, headers)
-        if status != 101:
-            self._protocol.receive_data(bytes(response.body or b""))
-            self._protocol.receive_end()
 
     def _handle_frame(self, frame: Frame, websocket: ClientProtocol) -> None:
         if frame.opcode in (Opcode.BINARY, Opcode.CONT):
@@ -166,6 +204,13 @@ class WebSocketConnection:
 
     def _fail(self, error: TranscribeError) -> None:
         self._protocol.receive_failure(error)
+
+
+def _broken(cause: Exception) -> ProtocolError:
+    """The library's text may quote what was received; its class says enough."""
+    if isinstance(cause, InvalidMessage | SecurityError):
+        return ProtocolError(f"the endpoint's answer is not HTTP/1.1; {_HINT}")
+    return ProtocolError(f"the endpoint broke the WebSocket protocol ({type(cause).__name__})")
 
 
 def _close_name(code: int) -> str:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import Protocol, cast
+from typing import ClassVar, Protocol, cast
 
 from connectors.transcribe.clock import ServiceClock
 from connectors.transcribe.errors import (
@@ -34,6 +34,11 @@ _CLOSE_SECONDS = 1.0
 
 class WireConnection(Protocol):
     """A connection without I/O; every failure is reported to its protocol."""
+
+    alpn_protocol: ClassVar[str]
+    """What TLS is to negotiate."""
+    confirmation_seconds: ClassVar[float]
+    """How long after the response's head a refusal may still come instead of the first event."""
 
     @property
     def protocol(self) -> MedicalStreamProtocol:
@@ -92,13 +97,14 @@ class WireStream(asyncio.Protocol):
         self._connection = connection
         self._protocol = connection.protocol
         self._clock = clock
-        self._skew_ms: int | None = None  # by the service's Date, when its answer came
+        self._measured_ms: int | None = None  # the service's clock, when its answer came
         self._read_timeout_seconds = read_timeout_seconds
         self._write_timeout_seconds = write_timeout_seconds
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._lost, self._changed, self._drained = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._writable = True
+        self._reader_waits = False
         self._received_at = self._progress_at = self._loop.time()
         self._sent_bytes = 0  # at the time of the last progress
         self._watch: asyncio.TimerHandle | None = None
@@ -125,11 +131,13 @@ class WireStream(asyncio.Protocol):
 
     async def receive(self) -> tuple[MedicalResult, ...] | None:
         while (event := self._protocol.next_event()) is None:
-            self._connection.acknowledge()
-            self._flush()
-            self._regulate_reading()
+            self._acknowledge()
             self._changed.clear()
-            await self._changed.wait()
+            self._reader_waits = True
+            try:
+                await self._changed.wait()
+            finally:
+                self._reader_waits = False
         return None if event is EndOfStream.END else event.results
 
     async def close(self) -> None:
@@ -141,12 +149,20 @@ class WireStream(asyncio.Protocol):
     # For the opener
 
     async def accepted(self) -> None:
-        """Wait for the response's head; raises the refusal."""
+        """Wait for the service's consent; raises the refusal."""
         while not (self._protocol.accepted or self._protocol.finished):
             self._changed.clear()
             await self._changed.wait()
-        if self._protocol.failure is not None and not self._protocol.accepted:
-            raise self._protocol.failure  # one after the acceptance follows the results, in `receive`
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._connection.confirmation_seconds):
+                await self._confirmed()
+        if self._protocol.failure is not None and not self._protocol.waiting_events:
+            raise self._protocol.failure  # one that follows results is for `receive`
+
+    async def _confirmed(self) -> None:
+        while not (self._protocol.waiting_events or self._protocol.finished):
+            self._changed.clear()
+            await self._changed.wait()
 
     def abort(self) -> None:
         """Drop the connection without a word."""
@@ -174,7 +190,7 @@ class WireStream(asyncio.Protocol):
         waited = not self._protocol.server_date
         self._connection.receive_data(data)
         if waited:
-            self._skew_ms = self._clock.skew_ms(self._protocol.server_date)
+            self._measured_ms = self._clock.measure(self._protocol.server_date)
         self._regulate_reading()
         self._after_change()
 
@@ -217,12 +233,20 @@ class WireStream(asyncio.Protocol):
     def _after_change(self) -> None:
         if self._protocol.finished:
             if isinstance(self._protocol.failure, SignatureExpiredError):
-                self._clock.correct(self._skew_ms)
-                self._skew_ms = None
+                self._clock.correct(self._measured_ms)
             self._disconnect()
+            self._changed.set()
+        elif self._reader_waits and not self._protocol.waiting_events:
+            self._acknowledge()  # a part of an event, or a window update: nothing to wake the reader for
         else:
             self._flush()
-        self._changed.set()
+            self._changed.set()
+
+    def _acknowledge(self) -> None:
+        """The reader has used everything received so far, and wants more."""
+        self._connection.acknowledge()
+        self._flush()
+        self._regulate_reading()
 
     def _disconnect(self, reason: TranscribeError | None = None) -> None:
         """Leave politely; `reason` fails the stream unless it is finished."""

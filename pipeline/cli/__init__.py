@@ -5,7 +5,7 @@ register in the entry point group `medstream.commands`. One whose extra is not i
 called.
 
 Exit codes: 0 success, 1 a setting or a service is wrong (one sentence on standard error), 2 wrong usage, 130
-interrupted.
+interrupted. `transcribe` tells more kinds of failure apart (`exit_codes`).
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from typer.main import get_command
 
 from connectors.kafka.errors import KafkaConnectorError
 from connectors.transcribe.errors import TranscribeError
-from pipeline.cli import run
+from pipeline.cli import run, transcribe
 from pipeline.errors import PipelineError, SettingsError
 
 COMMAND_GROUP = "medstream.commands"
-BUILT_IN = ("run",)
+BUILT_IN = ("run", "transcribe")
 EXPECTED_ERRORS = (PipelineError, KafkaConnectorError, TranscribeError)
 
 app = typer.Typer(
@@ -34,7 +34,8 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-app.add_typer(run.app)  # without a name: its command becomes one of the root
+for _built_in in (run, transcribe):
+    app.add_typer(_built_in.app)  # without a name: its command becomes one of the root
 
 
 def _show_version(value: bool) -> None:

@@ -14,7 +14,19 @@ import typer
 
 from connectors.kafka.client import ClientConfig
 from connectors.transcribe.credentials import resolve_region
+from connectors.transcribe.endpoint import HTTP2, TRANSPORTS
 from pipeline.cli import logs
+from pipeline.cli.service_options import (
+    CaFile,
+    EndpointUrl,
+    Insecure,
+    Profile,
+    Region,
+    ResampleTo,
+    Transport,
+    UseDualstackEndpoint,
+    UseFipsEndpoint,
+)
 from pipeline.elements import SessionSettings
 from pipeline.errors import JobFailed, SettingsError
 from pipeline.limits import SessionLimits
@@ -68,14 +80,14 @@ def run(
         str, _option("When retention took records that were not read: fail, or skip them.", "ON_LOST_OFFSETS")
     ] = "fail",
     group_id: Annotated[str, _option("Consumer group to commit offsets for.", "GROUP_ID")] = "medstream",
-    region: Annotated[str | None, _option("AWS region; else AWS_REGION, the profile's.", "REGION")] = None,
-    endpoint_url: Annotated[
-        str | None, _option("A Transcribe-compatible endpoint instead of AWS.", "ENDPOINT_URL")
-    ] = None,
-    ca_bundle: Annotated[
-        Path | None, _option("PEM file to trust for --endpoint-url; on the workers too.", "CA_BUNDLE")
-    ] = None,
-    profile: Annotated[str | None, typer.Option(envvar="AWS_PROFILE", help="AWS profile.")] = None,
+    region: Region = None,
+    endpoint_url: EndpointUrl = None,
+    transport: Transport = HTTP2,
+    use_fips_endpoint: UseFipsEndpoint = False,
+    use_dualstack_endpoint: UseDualstackEndpoint = False,
+    ca_file: CaFile = None,
+    profile: Profile = None,
+    resample_to: ResampleTo = None,
     specialty: Annotated[str, _option("Specialty of sessions that name none.")] = "PRIMARYCARE",
     type_: Annotated[
         str, typer.Option("--type", help="CONVERSATION or DICTATION, for sessions that name none.")
@@ -92,9 +104,7 @@ def run(
     catch_up_rate: Annotated[
         float, _option("Fastest sending after an interruption, times real time; 0: unlimited.", min=0)
     ] = 2.0,
-    insecure: Annotated[
-        bool, typer.Option("--insecure", help="Accept unencrypted connections beyond this machine.")
-    ] = False,
+    insecure: Insecure = False,
     log_level: Annotated[str, _option("DEBUG, INFO, WARNING or ERROR.", "LOG_LEVEL")] = "WARNING",
 ) -> None:
     """Run the job: audio chunks from Kafka, live transcription, finals to Kafka."""
@@ -113,9 +123,13 @@ def run(
         service=ServiceSettings(
             region=resolve_region(region, profile),
             endpoint_url=endpoint_url,
+            transport=_one_of("--transport", transport, TRANSPORTS),
+            use_fips=use_fips_endpoint,
+            use_dualstack=use_dualstack_endpoint,
             allow_cleartext=insecure,
-            ca_bundle=None if ca_bundle is None else str(ca_bundle),
+            ca_bundle=None if ca_file is None else str(ca_file),
             profile_name=profile,
+            resample_to_hertz=resample_to,
         ),
         session_defaults=SessionSettings(specialty=specialty, type=type_),
         limits=SessionLimits(

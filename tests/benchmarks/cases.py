@@ -1,7 +1,8 @@
 """What `make bench` measures: the work per chunk and per result, each with what people would use instead.
 
 Alternatives: amazon-transcribe (AWS's retired Python SDK) signs and encodes; botocore decodes event streams;
-fastavro alone writes and reads the same record without the single-object header.
+fastavro alone writes and reads the same record without the single-object header; soundfile alone decodes the
+same payload without checking that it is one whole stream.
 """
 
 from __future__ import annotations
@@ -11,9 +12,12 @@ import io
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import fastavro
+import soundfile
 from amazon_transcribe.auth import Credentials as SdkCredentials
 from amazon_transcribe.eventstream import EventSigner as SdkSigner
 from amazon_transcribe.eventstream import EventStreamMessageSerializer
@@ -24,10 +28,14 @@ from connectors.transcribe.events import encode_audio_event, encode_transcript_e
 from connectors.transcribe.eventstream import MessageDecoder
 from connectors.transcribe.model import parse_transcript_event
 from connectors.transcribe.sigv4 import Credentials, EventSigner
+from deploy.local import recordings
+from pipeline.audio_decoding import to_pcm
 from pipeline.elements import AudioChunk, AudioFormat, LogEntry, SessionSettings
 from pipeline.limits import SessionLimits
+from pipeline.resampling import resampler
 from pipeline.session import Session, opening_cursor
 from schemas.serde import SingleObjectSerde
+from tests.encoders import encode, tone
 
 PAYLOAD = bytes(range(256)) * 12 + bytes(128)  # 3,200 bytes: 100 ms of 16 kHz mono
 START_MS = 1_795_453_475_575
@@ -48,6 +56,8 @@ def all_cases() -> Iterator[Case]:
         yield _decode(name)
     yield from _avro()
     yield _engine_step()
+    yield from _audio_decoding()
+    yield _resampling()
 
 
 def _sign_and_encode() -> Case:
@@ -140,3 +150,26 @@ def _engine_step() -> Case:
         return session.receive_batch([LogEntry(number, AudioChunk("session", number, PAYLOAD, audio))], now)
 
     return Case("engine step for a chunk", step)
+
+
+def _audio_decoding() -> Iterator[Case]:
+    """A chunk of 100 ms at 16 kHz: half a second into a dictation that comes with medstream."""
+    samples, rate = soundfile.read(recordings.DIRECTORY / "audio" / "radiology-chest.flac", dtype="int16")
+    pcm = samples[rate // 2 : rate // 2 + rate // 10].astype("<i2").tobytes()
+    audio = AudioFormat(rate)
+    for encoding in ("FLAC", "OGG_OPUS", "MULAW"):
+        payload = encode(pcm, encoding, rate)
+        name = f"decode 100 ms of {encoding}, {len(payload):,} bytes"
+        raw = {"format": "RAW", "subtype": "ULAW", "samplerate": rate, "channels": 1}
+        alone = partial(_read, payload, **(raw if encoding == "MULAW" else {}))
+        yield Case(name, partial(to_pcm, payload, encoding, audio), "soundfile", alone)
+
+
+def _read(payload: bytes, **raw: Any) -> object:
+    return soundfile.read(io.BytesIO(payload), dtype="int16", **raw)[0].tobytes()
+
+
+def _resampling() -> Case:
+    stream = resampler(AudioFormat(8000), 16_000)
+    pcm = tone(440, 800, 8000)
+    return Case("resample 100 ms from 8 to 16 kHz", lambda: stream.resample(pcm))

@@ -83,6 +83,8 @@ class ScriptedService:
     `requests` notes what was asked for: audio format, settings, stream id.
     """
 
+    resample_to_hertz: int | None = None
+
     def __init__(self, streams: Sequence[ScriptedStream | BaseException]) -> None:
         self.requests: list[tuple[AudioFormat, SessionSettings, str]] = []
         self._streams = list(streams)

@@ -1,5 +1,5 @@
-"""Recovery on real Kafka and Flink: a killed worker, a stream that breaks off; nothing lost, nothing
-moved.
+"""Recovery on real Kafka and Flink, through either transport: a killed worker, a stream that breaks off;
+nothing lost, nothing moved.
 """
 
 from __future__ import annotations
@@ -18,9 +18,16 @@ from tests.integration.harness import Job, Session, marked_session, running_job,
 pytestmark = pytest.mark.timeout(240)
 
 
+@pytest.fixture(scope="module", params=["http2", "websocket+tls"])
+def link(request: pytest.FixtureRequest) -> str:
+    """How the workers reach the endpoint; the second has TLS with an authority of the endpoint's own."""
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
-def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EndpointProcess]:
-    with EndpointProcess(tmp_path_factory.mktemp("endpoint"), recogniser="markers") as endpoint:
+def endpoint(tmp_path_factory: pytest.TempPathFactory, link: str) -> Iterator[EndpointProcess]:
+    folder = tmp_path_factory.mktemp("endpoint")
+    with EndpointProcess(folder, recogniser="markers", tls=link.endswith("+tls")) as endpoint:
         yield endpoint
 
 
@@ -29,10 +36,14 @@ def job(
     kafka_broker: KafkaBroker,
     flink: FlinkJobServer,
     endpoint: EndpointProcess,
+    link: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Job]:
     directory = tmp_path_factory.mktemp("recovery")
-    with running_job(kafka_broker, flink, endpoint, directory) as job:
+    options = ["--transport", link.partition("+")[0]]
+    if endpoint.ca_file is not None:
+        options += ["--ca-bundle", str(endpoint.ca_file)]
+    with running_job(kafka_broker, flink, endpoint, directory, options=options) as job:
         yield job
 
 

@@ -13,10 +13,21 @@ from pipeline import elements
 from pipeline.decoding import ChunkDecoder, session_id_of
 from pipeline.errors import ChunkRejected
 from schemas.serde import SingleObjectSerde
-from tests.pipeline.builders import SECRET_AUDIO, audio_record, chunk_record, kafka_record
+from tests.encoders import encode, tone
+from tests.pipeline.builders import (
+    CHUNK_SAMPLES,
+    RATE,
+    SECRET_AUDIO,
+    STEREO,
+    audio_record,
+    chunk_record,
+    kafka_record,
+)
 
 DECODER = ChunkDecoder()
 GOOD = SingleObjectSerde("audio_chunk").encode(chunk_record())
+FLAC = encode(tone(440, CHUNK_SAMPLES, RATE), "FLAC", RATE)
+NO_FLAC_SAMPLES = encode(b"", "FLAC", RATE)
 
 
 def with_fingerprint(fingerprint: bytes) -> bytes:
@@ -35,7 +46,10 @@ BAD: list[tuple[str, KafkaRecord]] = [
     (elements.MALFORMED_RECORD, kafka_record(value=GOOD[:5])),
     (elements.MALFORMED_RECORD, kafka_record(value=GOOD[:-1])),
     (elements.MALFORMED_RECORD, kafka_record(value=GOOD + SECRET_AUDIO)),
-    (elements.UNSUPPORTED_ENCODING, kafka_record(value=chunk_record(encoding="FLAC"))),
+    (elements.UNSUPPORTED_ENCODING, kafka_record(value=chunk_record(encoding="UNKNOWN"))),
+    (elements.INVALID_CHUNK, kafka_record(value=chunk_record(encoding="FLAC", payload=SECRET_AUDIO))),
+    (elements.INVALID_CHUNK, kafka_record(value=chunk_record(encoding="FLAC", payload=NO_FLAC_SAMPLES))),
+    (elements.UNDECODABLE_AUDIO, kafka_record(value=chunk_record(encoding="FLAC", payload=FLAC[:-1]))),
     (elements.INVALID_CHUNK, kafka_record(value=chunk_record(sample_rate_hertz=44))),
 ]
 
@@ -58,6 +72,24 @@ def test_a_good_record_is_decoded_whole() -> None:
     decoded = DECODER.decode(audio_record(3, media_offset_ms=300, attributes={"device": "m1"}))
     assert (decoded.session_id, decoded.sequence, decoded.media_offset_ms) == ("session-1", 3, 300)
     assert decoded.attributes == {"device": "m1"}
+
+
+def test_flac_arrives_as_pcm_of_the_declared_format() -> None:
+    pcm = tone(440, 2 * CHUNK_SAMPLES, RATE)
+    flac = encode(pcm, "FLAC", RATE, 2)
+    decoded = DECODER.decode(audio_record(3, encoding="FLAC", payload=flac, channels=2))
+    assert (decoded.payload, decoded.format, decoded.samples) == (pcm, STEREO, CHUNK_SAMPLES)
+
+
+@pytest.mark.parametrize("encoding", ["PCM", "FLAC", "OGG_OPUS", "MULAW", "ALAW"])
+def test_an_end_marker_needs_no_audio_in_any_encoding(encoding: str) -> None:
+    decoded = DECODER.decode(audio_record(3, encoding=encoding, payload=b"", end_of_session=True))
+    assert (decoded.samples, decoded.end_of_session) == (0, True)
+
+
+def test_a_flac_stream_without_samples_may_end_a_session() -> None:
+    fields = {"encoding": "FLAC", "payload": NO_FLAC_SAMPLES, "end_of_session": True}
+    assert DECODER.decode(audio_record(3, **fields)).samples == 0
 
 
 def test_the_bad_records_of_a_batch_stay_at_their_places() -> None:

@@ -14,7 +14,6 @@ from connectors.transcribe.model import MedicalAlternative, MedicalEntity, Medic
 from pipeline import answers, commands, elements, live_stream, live_streams
 from pipeline.elements import (
     INVALID_CHUNK,
-    UNSUPPORTED_ENCODING,
     AudioChunk,
     AudioFormat,
     DeadLetter,
@@ -32,15 +31,19 @@ from tests.pipeline.builders import SECRET_AUDIO, SECRET_TEXT, chunk_record, kaf
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
+def from_record(record: dict[str, Any]) -> AudioChunk:
+    return AudioChunk.from_record(record, lambda payload, _encoding, _audio: payload)
+
+
 def test_a_record_becomes_a_chunk_with_its_defaults() -> None:
-    chunk = AudioChunk.from_record(chunk_record(7))
+    chunk = from_record(chunk_record(7))
     assert chunk == AudioChunk("session-1", 7, bytes(1600), AudioFormat(8000, 1))
     assert chunk.samples == 800
     assert not chunk.end_of_session
 
 
 def test_stereo_samples_are_counted_per_channel() -> None:
-    chunk = AudioChunk.from_record(chunk_record(channels=2))
+    chunk = from_record(chunk_record(channels=2))
     assert chunk.samples == 400
     assert chunk.format.seconds(chunk.samples) == pytest.approx(0.05)
 
@@ -48,14 +51,19 @@ def test_stereo_samples_are_counted_per_channel() -> None:
 @given(st.integers(0, 4_102_444_800_000))
 def test_captured_at_keeps_its_millisecond(milliseconds: int) -> None:
     captured_at = EPOCH + dt.timedelta(milliseconds=milliseconds)
-    assert AudioChunk.from_record(chunk_record(captured_at=captured_at)).captured_at_ms == milliseconds
+    assert from_record(chunk_record(captured_at=captured_at)).captured_at_ms == milliseconds
 
 
-@pytest.mark.parametrize("encoding", ["FLAC", "OGG_OPUS", "MULAW", "ALAW", "UNKNOWN"])
-def test_an_encoding_this_version_cannot_decode_is_rejected_by_name(encoding: str) -> None:
-    with pytest.raises(ChunkRejected, match=encoding) as rejected:
-        AudioChunk.from_record(chunk_record(encoding=encoding))
-    assert rejected.value.error_class == UNSUPPORTED_ENCODING
+def test_the_payload_is_decoded_by_the_record_s_encoding_to_its_declared_format() -> None:
+    asked: list[tuple[bytes, str, AudioFormat]] = []
+
+    def decode(payload: bytes, encoding: str, audio: AudioFormat) -> bytes:
+        asked.append((payload, encoding, audio))
+        return b"\1\0" * 10
+
+    record = chunk_record(encoding="FLAC", payload=b"abc", channels=2)
+    assert AudioChunk.from_record(record, decode).samples == 5
+    assert asked == [(b"abc", "FLAC", AudioFormat(8000, 2))]
 
 
 @pytest.mark.parametrize(
@@ -76,18 +84,18 @@ def test_a_record_that_cannot_be_audio_is_rejected_with_the_value_at_fault(
     changes: dict[str, Any], named: str
 ) -> None:
     with pytest.raises(ChunkRejected, match=named) as rejected:
-        AudioChunk.from_record(chunk_record() | changes)
+        from_record(chunk_record() | changes)
     assert rejected.value.error_class == INVALID_CHUNK
     assert not rejected.value.retryable
 
 
 @pytest.mark.parametrize("rate", [8000, 16_000, 48_000])
 def test_the_range_of_sample_rates_includes_its_ends(rate: int) -> None:
-    assert AudioChunk.from_record(chunk_record(sample_rate_hertz=rate)).format.sample_rate_hertz == rate
+    assert from_record(chunk_record(sample_rate_hertz=rate)).format.sample_rate_hertz == rate
 
 
 def test_an_end_marker_needs_no_audio() -> None:
-    chunk = AudioChunk.from_record(chunk_record(payload=b"", end_of_session=True))
+    chunk = from_record(chunk_record(payload=b"", end_of_session=True))
     assert chunk.end_of_session
     assert chunk.samples == 0
 
@@ -190,7 +198,8 @@ HOLDERS: list[Any] = [
     live_stream.ResultsArrived(1, (a_result(),)),
     live_stream.StreamClosed(1),
     live_stream.StreamLost(1, answers.StreamFailure("Code", "message")),
-    live_streams.LogRead(1, live_streams.RecordSlice((a_record(),), 1, True), False),
+    live_streams.FailureReport(answers.StreamFailure("Code", "message"), 1),
+    live_streams.LogRead(commands.ReadLog(1, 0, None, 1), live_streams.RecordSlice((a_record(),), 1, True)),
 ]
 
 

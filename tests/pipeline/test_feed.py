@@ -20,7 +20,7 @@ from pipeline.errors import ChunkRejected
 from pipeline.feed import AudioFeed, after_end
 from pipeline.session import opening_cursor
 from pipeline.timeline import Position
-from tests.pipeline.builders import chunk, entry
+from tests.pipeline.builders import CHUNK_SAMPLES, chunk, entry
 
 ACTIVE = SessionStatus.ACTIVE
 OTHER_RATE = AudioFormat(16_000)
@@ -156,6 +156,24 @@ def test_an_end_that_was_not_covered_is_found_again_in_the_log() -> None:
     assert not feed.end_marked
     feed.next_read()
     feed.place(0, chunk(0, end_of_session=True))
+    assert feed.end_marked
+
+
+def test_an_end_that_finals_cover_is_not_waited_for_again() -> None:
+    feed = live_feed()
+    take(feed, entry(0, end_of_session=True))
+    feed.timeline.cover(CHUNK_SAMPLES)
+    feed.rewind()
+    assert feed.next_read() is None, "there is nothing to read again"
+    assert feed.end_marked
+
+
+def test_an_empty_end_behind_covered_audio_is_not_waited_for_again() -> None:
+    feed = live_feed()
+    take(feed, entry(0))
+    take(feed, entry(1, payload=b"", end_of_session=True))
+    feed.timeline.cover(CHUNK_SAMPLES)
+    feed.rewind()
     assert feed.end_marked
 
 

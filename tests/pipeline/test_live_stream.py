@@ -20,6 +20,7 @@ from connectors.transcribe.errors import (
 from pipeline import live_stream
 from pipeline.answers import StreamFailure
 from pipeline.elements import AudioFormat
+from pipeline.failures import FailureKind
 from pipeline.live_stream import (
     LiveStream,
     ResultsArrived,
@@ -45,6 +46,7 @@ class Scene:
         *,
         audio: AudioFormat = FORMAT,
         catch_up_rate: float = 0.0,
+        resample_to_hertz: int | None = None,
     ) -> None:
         self.reports: list[StreamReport] = []
         self.stream_ids: list[str] = []
@@ -56,6 +58,7 @@ class Scene:
             loop=asyncio.get_running_loop(),
             report=self.reports.append,
             catch_up_rate=catch_up_rate,
+            resample_to_hertz=resample_to_hertz,
         )
 
     async def _open(self, stream_id: str) -> ScriptedStream:
@@ -202,19 +205,19 @@ def test_a_pause_earns_no_credit_beyond_the_burst() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "retryable"),
+    ("error", "retryable", "kind"),
     [
-        (ConnectError("nobody listens"), True),
-        (LimitExceededError("too many streams"), True),
-        (BadRequestError("your audio is odd"), False),
+        (ConnectError("nobody listens"), True, FailureKind.NETWORK),
+        (LimitExceededError("too many streams"), True, FailureKind.THROTTLED),
+        (BadRequestError("your audio is odd"), False, FailureKind.REQUEST),
     ],
 )
 def test_a_stream_that_cannot_be_opened_is_lost_with_the_service_s_reason(
-    error: TranscribeError, retryable: bool
+    error: TranscribeError, retryable: bool, kind: FailureKind
 ) -> None:
     async def scene() -> None:
         played = Scene(error)
-        assert await played.failure() == StreamFailure(error.code, error.message, retryable)
+        assert await played.failure() == StreamFailure(error.code, error.message, retryable, kind)
         assert len(played.reports) == 1
 
     run(scene())
@@ -373,9 +376,13 @@ def test_a_dropped_stream_reports_nothing_even_if_closing_fails() -> None:
     run(scene())
 
 
-def test_a_failure_keeps_code_message_and_whether_a_retry_helps() -> None:
-    assert failure_of(LimitExceededError("busy")) == StreamFailure("LimitExceededException", "busy", True)
-    assert failure_of(BadRequestError("odd")) == StreamFailure("BadRequestException", "odd", False)
+def test_a_failure_keeps_code_message_whether_a_retry_helps_and_its_kind() -> None:
+    assert failure_of(LimitExceededError("busy")) == StreamFailure(
+        "LimitExceededException", "busy", True, FailureKind.THROTTLED
+    )
+    assert failure_of(BadRequestError("odd")) == StreamFailure(
+        "BadRequestException", "odd", False, FailureKind.REQUEST
+    )
 
 
 def test_a_worker_without_credentials_is_no_reason_to_refuse_a_session() -> None:

@@ -20,7 +20,7 @@ from pipeline.commands import EmitFinal, EmitSessionEnded, Forget, Reject
 from pipeline.cursor import SessionCursor
 from pipeline.decoding import ChunkDecoder
 from pipeline.elements import AFTER_END_OF_SESSION, NOT_AVRO, SessionSettings
-from pipeline.live_streams import LiveSession, Output, Runtime, runtime
+from pipeline.live_streams import FailureReport, LiveSession, Output, Runtime, runtime
 from pipeline.service import ServiceSettings
 from pipeline.session import opening_cursor
 from pipeline.timeline import Position
@@ -224,6 +224,33 @@ def test_a_failed_read_of_the_log_is_repeated(process: Runtime) -> None:
     scene.poll(lambda: len(scene.log.reads) == 2, now=20.0, step_seconds=0.1)
     scene.log.answer()
     scene.poll(lambda: len(second.sent) == 2, now=30.0)
+
+
+def test_every_lost_stream_is_reported_once_with_its_place_in_the_row(process: Runtime) -> None:
+    records = [audio_record(n) for n in range(2)]
+    second = ScriptedStream()
+    scene = Scene(
+        process, StreamResetError("first"), StreamResetError("second"), second, log=HeldLog(records)
+    )
+    scene.receive(*records)
+    for reads in (1, 2):
+        scene.poll(lambda reads=reads: len(scene.log.reads) == reads, now=30.0 * reads, step_seconds=0.1)
+        scene.log.answer()
+    scene.poll(lambda: len(second.sent) == 2, now=90.0)
+    reports = scene.found(FailureReport)
+    assert [(report.failure.message, report.failures) for report in reports] == [("first", 1), ("second", 2)]
+
+
+def test_a_stream_given_up_by_the_engine_itself_is_reported_too(process: Runtime) -> None:
+    stream = ScriptedStream()
+    stream.ends_by_itself = False
+    scene = Scene(process, stream)
+    scene.receive(audio_record(0, end_of_session=True))
+    scene.poll(stream.end_called.is_set)
+    scene.live.handle_timer(0.0)
+    scene.outputs += scene.live.handle_timer(100.0)
+    (report,) = scene.found(FailureReport)
+    assert (report.failure.code, report.failures) == ("DrainTimeout", 1)
 
 
 def restored(process: Runtime, records: list[KafkaRecord], *streams: ScriptedStream) -> Scene:

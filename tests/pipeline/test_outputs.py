@@ -41,7 +41,7 @@ ITEMS = st.builds(
     MedicalItem,
     start_time=SECONDS,
     end_time=SECONDS,
-    type=st.sampled_from(["pronunciation", "punctuation"]),
+    type=st.sampled_from(["pronunciation", "punctuation", "speaker-change"]),
     content=TEXTS,
     confidence=CONFIDENCE,
     speaker=MAYBE_TEXT,

@@ -122,6 +122,33 @@ def test_a_final_without_words_passes_at_its_time() -> None:
     assert Reassembler(0.0, {}).receive(empty) == empty
 
 
+def test_a_change_of_speaker_moves_with_its_words_and_adds_no_text() -> None:
+    reassembler = Reassembler(10.0, {})
+    final = result(
+        "r", word("fatigue", 0.0, 0.5), word("", 0.8, 0.8, "speaker-change"), word("True", 0.8, 1.2)
+    )
+    placed = reassembler.receive(final)
+    assert placed is not None
+    items = placed.alternatives[0].items
+    assert [(item.type, item.start_time) for item in items] == [
+        ("pronunciation", 10.0),
+        ("speaker-change", 10.8),
+        ("pronunciation", 10.8),
+    ]
+    assert join_items(items) == "fatigue True"
+
+
+@pytest.mark.parametrize("cut", [0.5, 0.7])
+def test_a_final_cut_at_a_change_of_speaker_begins_with_a_word(cut: float) -> None:
+    final = result(
+        "r", word("fatigue", 0.0, 0.5), word("", 0.8, 0.8, "speaker-change"), word("True", 0.8, 1.2)
+    )
+    rest = cut_before(final, cut)
+    assert rest is not None
+    assert [item.content for item in rest.alternatives[0].items] == ["True"]
+    assert rest.alternatives[0].transcript == "True"
+
+
 def test_a_single_channel_has_an_empty_key() -> None:
     assert channel_key(result("r", word("a", 0, 1))) == MONO == ""
     assert channel_key(result("r", word("a", 0, 1), channel_id="ch_1")) == "ch_1"

@@ -47,6 +47,20 @@ def test_channel_identification_asked_for_never_makes_an_invalid_request(channel
     medical_request(AudioFormat(16_000, channels), settings, STREAM_ID).validate()
 
 
+@pytest.mark.parametrize("rate", [8000, 16_000, 44_100, 48_000])
+def test_audio_is_sent_at_the_rate_it_has(rate: int) -> None:
+    request = medical_request(AudioFormat(rate), SessionSettings(), STREAM_ID)
+    request.validate()
+    assert request.to_headers()["x-amzn-transcribe-sample-rate"] == str(rate)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_audio_that_is_resampled_is_announced_at_its_new_rate(channels: int) -> None:
+    request = medical_request(AudioFormat(8000, channels), SessionSettings(), STREAM_ID, 16_000)
+    request.validate()
+    assert request.to_headers()["x-amzn-transcribe-sample-rate"] == "16000"
+
+
 def test_a_setting_the_service_would_refuse_is_found_before_a_connection_is_made() -> None:
     request = medical_request(AudioFormat(16_000), SessionSettings(specialty="SURGERY"), STREAM_ID)
     with pytest.raises(ParameterError, match="SURGERY"):

@@ -384,3 +384,44 @@ def test_long_silence_is_not_kept_to_be_read_again() -> None:
     read = only(session.handle_timer(610.0), ReadLog)
     assert isinstance(read, ReadLog)
     assert read.start_offset > 5000
+
+
+# A source that can wait
+
+
+def test_audio_is_wanted_while_it_goes_on_at_once() -> None:
+    session = engine()
+    assert session.wants_audio, "it opens the first stream"
+    session.receive_batch(entries(range(99)), 0.0)
+    assert session.wants_audio
+    session.receive_batch(entries([99]), 0.0)
+    assert not session.wants_audio, "ten seconds wait for the wire"
+    session.stream_progress(1, CHUNK_SAMPLES, 0.0)
+    assert session.wants_audio
+
+
+def test_audio_is_not_wanted_until_what_was_lost_has_been_sent_again() -> None:
+    session = opened(3)
+    session.stream_failed(1, RESET, 0.0)
+    assert not session.wants_audio
+    read = only(session.handle_timer(BACKOFF_SECONDS), ReadLog)
+    assert isinstance(read, ReadLog)
+    assert not session.wants_audio
+    session.receive_log(read.read_id, log(range(3)), 3.0)
+    assert session.wants_audio
+
+
+def test_audio_is_wanted_after_a_failure_that_left_nothing_to_send_again() -> None:
+    """It is audio that opens the next stream; a source that waits would wait for ever."""
+    session = opened(2)
+    session.receive_results(1, [spoken("r1", 0.0, 0.2)], 0.5)
+    session.stream_failed(1, RESET, 0.5)
+    session.handle_timer(0.5 + BACKOFF_SECONDS)
+    assert session.wants_audio
+
+
+def test_failures_in_a_row_are_counted_until_a_final_comes() -> None:
+    session = reopened(3)
+    assert (session.failures, session.last_failure) == (1, RESET)
+    session.receive_results(2, [spoken("r1", 0.0, 0.1)], 4.0)
+    assert session.failures == 0

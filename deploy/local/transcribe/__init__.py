@@ -5,6 +5,8 @@ words, so a client that works here has shown what it does on the wire; what it c
 service's speech recognition.
 
     cli.py, process.py       `medstream endpoint`; the same as a child process for tests, demo and local stack
+    certificates.py          `--generate-ca`: an authority and a certificate for TLS
+    pytest_plugin.py         the fixture `transcribe_endpoint`, for others too
     serving.py               the port, TLS, granian, signals
     front.py                 connections: what goes wrong on the wire; http2_boundaries.py finds the frames
     app.py, carriers.py      ASGI: routes; HTTP/2 and WebSocket behind the same few methods
@@ -15,6 +17,8 @@ service's speech recognition.
     authentication.py        Signature Version 4 of requests, presigned URLs and events, pure
     faults.py                faults on request, pure; stream_faults.py what they do to a stream
     results.py               segments as event-stream messages, pure
-    recognition.py           where recognisers run; recognisers/ has the recognisers
+    text.py, speakers.py, phi.py   written items, speaker labels, health information: simple rules, pure
+    recognition.py           where recognisers run; recognition_threads.py: in threads
+    recognisers/             the recognisers, and how to write one; plugin.py finds them by entry point
     event_log.py             one JSON line for each stream and final, without any text
 """

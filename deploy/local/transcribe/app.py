@@ -98,7 +98,7 @@ class TranscribeApp:
         """The parameters echoed over HTTP/2; a WebSocket's answer has headers of its own."""
         if scope["type"] != "websocket":
             return [*admission.response_headers(), ("date", self._date())]
-        return admission.upgrade_headers(scope["path"])
+        return [*admission.upgrade_headers(scope["path"]), ("date", self._date())]
 
     def _date(self) -> str:
         return formatdate(self._service.now_ms() / 1000, usegmt=True)

@@ -2,8 +2,8 @@
 
 Both are ASGI on granian 2.8 (measured): over HTTP/2 a last body part with `more_body` false is END_STREAM,
 and returning without one RST_STREAM(INTERNAL_ERROR); a client that resets its stream looks like one that
-ended the body. A WebSocket's refusal is the extension `websocket.http.response`. What ASGI cannot say goes
-through the front (`front.py`), which knows the connection.
+ended the body. A WebSocket's upgrade is refused by the extension `websocket.http.response`. What ASGI cannot
+say goes through the front (`front.py`), which knows the connection.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from connectors.transcribe.events import encode_exception
 from deploy.local.transcribe.errors import ServiceFault, bad_request
 from deploy.local.transcribe.front import FrontConnection
 from deploy.local.transcribe.results import encode_error_body
@@ -35,7 +36,13 @@ class Incoming:
 
 
 class Carrier(Protocol):
-    """One request and its response."""
+    """One request and its response.
+
+    Attributes:
+        lingers: Whether the end of the response should wait for the end of the request.
+    """
+
+    lingers: bool
 
     async def respond(self, headers: Headers) -> None:
         """Accept the stream."""
@@ -83,6 +90,8 @@ class _AsgiCarrier:
 
 class Http2Carrier(_AsgiCarrier):
     """See `Carrier`."""
+
+    lingers = True
 
     def __init__(self, receive: Receive, send: SendMessage, front: FrontConnection | None) -> None:
         super().__init__(receive, send, front)
@@ -132,6 +141,8 @@ class Http2Carrier(_AsgiCarrier):
 class WebSocketCarrier(_AsgiCarrier):
     """See `Carrier`. An event is a binary message; a message of zero length says that no more follow."""
 
+    lingers = False
+
     def __init__(self, receive: Receive, send: SendMessage, front: FrontConnection | None) -> None:
         super().__init__(receive, send, front)
         self._receiving: asyncio.Task[Mapping[str, Any]] | None = None
@@ -144,6 +155,15 @@ class WebSocketCarrier(_AsgiCarrier):
         await self._send({"type": "websocket.accept"})
 
     async def refuse(self, fault: ServiceFault, date: str) -> None:
+        """By an exception event, as the service does; by an HTTP status if the fault insists on one."""
+        if fault.insists_on_status:
+            await self._refuse_upgrade(fault, date)
+            return
+        await self.respond([("date", date)])
+        await self.send(encode_exception(fault.code, fault.message))
+        await self.end()
+
+    async def _refuse_upgrade(self, fault: ServiceFault, date: str) -> None:
         headers = _encoded(error_headers(fault, date))
         start = {"type": "websocket.http.response.start", "status": fault.http_status, "headers": headers}
         await self._send(start)

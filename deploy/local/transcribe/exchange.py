@@ -37,6 +37,9 @@ from deploy.local.transcribe.stream import TranscriptionStream
 WATCH_INTERVAL_SECONDS = 0.25
 """Deadlines move with every chunk, so the watch looks again at least this often."""
 
+LINGER_SECONDS = 0.25
+"""How long a response that is over waits for the end of its request. Some clients wait for the response's."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -57,8 +60,11 @@ class Exchange:
         self._carrier = carrier
         self._send_lock = asyncio.Lock()  # parts of the response leave in the order of their commands
         self._over = asyncio.Event()
-        self._end_reason: str | None = None
+        self._request_over = asyncio.Event()
+        self._ends_well = False
         self._is_broken = False
+        self._is_concluded = False
+        self._end_reason: str | None = None
         self._recognitions: list[Recognition] = []
         self._headers = response_headers
         self._stream: TranscriptionStream = service.open_stream(admission, service.now_ms())
@@ -80,13 +86,27 @@ class Exchange:
             if await self._respond():
                 tasks = [asyncio.create_task(self._guard(work())) for work in (self._read, self._watch)]
                 await self._over.wait()
+                if self._ends_well:
+                    self._conclude()
+                    await self._end_response()
         finally:
             for task in tasks:
                 task.cancel()
-            self._release()
-            self._log_end()
+            self._conclude()
             if self._is_broken:
                 await self._carrier.reset()
+
+    async def _end_response(self) -> None:
+        """End the response once the request has ended too, if that comes soon.
+
+        Over HTTP/2 a response that ends before its request is RST_STREAM(NO_ERROR) in the same breath (RFC
+        9113 section 8.1), and Node then drops what its application has not read yet: an exception, say.
+        """
+        if self._carrier.lingers:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LINGER_SECONDS):
+                    await self._request_over.wait()
+        await self._carrier.end()
 
     async def _respond(self) -> bool:
         """Answer the request, late if a fault says so; False for a stream that is broken off before."""
@@ -101,12 +121,6 @@ class Exchange:
         )
         await self.perform(self._stream.start())
         return True
-
-    def _log_end(self) -> None:
-        session_id, audio_seconds = self._admission.session_id, self._stream.audio_seconds
-        reason = self._end_reason or "aborted"
-        self._event_log.stream_ended(session_id, self._admission.request_id, reason, audio_seconds)
-        _log.info("stream %s: %s, %.1f s of audio", session_id, reason, audio_seconds)
 
     def abort(self, reason: str = "aborted") -> None:
         """Break the stream off."""
@@ -144,9 +158,8 @@ class Exchange:
     async def _end(self, command: EndResponse | ResetStream | Disconnect) -> None:
         self._end_reason = self._end_reason or command.reason  # before the reader finds the client gone
         match command:
-            case EndResponse():
-                async with self._send_lock:
-                    await self._carrier.end()
+            case EndResponse():  # by `run`, once the request is over
+                self._ends_well = True
             case ResetStream():
                 await self._carrier.reset()
             case Disconnect():
@@ -189,6 +202,8 @@ class Exchange:
             except ServiceFault as fault:
                 await self.perform(self._stream.refuse(fault))
                 continue
+            if incoming is None or incoming.ended:
+                self._request_over.set()
             if incoming is None:
                 self._finish("client gone")
                 return
@@ -206,6 +221,17 @@ class Exchange:
                 wait = min(wait, max(0.001, (deadline_ms - self._service.now_ms()) / 1000))
             await asyncio.sleep(wait)
             await self.perform(self._stream.handle_timeout(self._service.now_ms()))
+
+    def _conclude(self) -> None:
+        """Free the stream's place and write it down, once."""
+        if self._is_concluded:
+            return
+        self._is_concluded = True
+        self._release()
+        admission, audio_seconds = self._admission, self._stream.audio_seconds
+        reason = self._end_reason or "aborted"
+        self._event_log.stream_ended(admission.session_id, admission.request_id, reason, audio_seconds)
+        _log.info("stream %s: %s, %.1f s of audio", admission.session_id, reason, audio_seconds)
 
     def _release(self) -> None:
         for recognition in self._recognitions:

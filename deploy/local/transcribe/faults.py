@@ -47,7 +47,8 @@ BEFORE_STREAM = (FaultKind.REFUSE, FaultKind.LATE_HEADERS)
 
 FAULT_HELP = {
     FaultKind.REFUSE: "answer the request with an HTTP error instead of a stream: throttling, for instance, "
-    "with code=LimitExceededException (code, message, http_status)",
+    "with code=LimitExceededException (code, message, http_status). A WebSocket is upgraded and then told by "
+    "an exception event, unless http_status is given",
     FaultKind.LATE_HEADERS: "answer the request only after `seconds` (default 1)",
     FaultKind.EXCEPTION: "send an exception event, then end the stream (code, message)",
     FaultKind.CLEAN_END: "end the stream early as if all was done, without the results that are due",

@@ -24,7 +24,7 @@ from deploy.local.transcribe.http2_boundaries import FrameBoundaries
 
 _HTTP2_PREFACE = b"PRI * HTTP/2.0"
 _SWITCHING = b"HTTP/1.1 101"
-_MAX_STATUS_LINE_BYTES = 1024
+_MAX_HEAD_BYTES = 16 * 1024
 _ANY_STREAM = 2**31 - 1
 _LINGER_SECONDS = 1.0
 _QUIET_SECONDS = 0.1
@@ -66,7 +66,7 @@ class FrontConnection:
         self._pending_frame = b""
         self._closes_after_frame = False
         self._upgrade_headers: Sequence[tuple[str, str]] = ()
-        self._status_line = b""  # as far as it has come, while there are headers to add after it
+        self._head = b""  # as far as it has come, while there are headers to add after it
         self._piece_bytes = 0
         self._broken_off = False
 
@@ -128,16 +128,20 @@ class FrontConnection:
         self._pass_on(data)
 
     def _with_upgrade_headers(self, data: bytes) -> bytes:
-        """Nothing until the status line is complete; then it, the headers and the rest."""
-        data, self._status_line = self._status_line + data, b""
-        line, end, rest = data.partition(b"\r\n")
-        if not end and len(line) < _MAX_STATUS_LINE_BYTES:
-            self._status_line = data
+        """Nothing until the answer's head is complete; then it, with our headers in place of the server's."""
+        data, self._head = self._head + data, b""
+        head, end, rest = data.partition(b"\r\n\r\n")
+        if not end and len(head) < _MAX_HEAD_BYTES:
+            self._head = data
             return b""
         headers, self._upgrade_headers = self._upgrade_headers, ()
-        if not line.startswith(_SWITCHING):
+        if not end or not head.startswith(_SWITCHING):
             return data
-        return b"\r\n".join((line, *(f"{name}: {value}".encode() for name, value in headers), rest))
+        status, *lines = head.split(b"\r\n")
+        replaced = {name.lower().encode() for name, _ in headers}
+        kept = [line for line in lines if line.partition(b":")[0].lower() not in replaced]
+        added = [f"{name}: {value}".encode() for name, value in headers]
+        return b"\r\n".join((status, *added, *kept)) + end + rest
 
     def _write_pending_frame(self) -> None:
         frame, self._pending_frame = self._pending_frame, b""

@@ -2,19 +2,26 @@
 
 A `RecognitionHost` opens a `Recognition` for each channel of a stream. Segments come back through the
 `deliver` callback, at once or later, so a recogniser that needs real time and processor runs in a process
-of its own (`recognisers/pocketsphinx_pool.py`) behind the same few methods as one that needs none
-(`InlineHost`).
+of its own (`recognisers/pocketsphinx_pool.py`) or in a thread (`recognition_threads.py`) behind the same few
+methods as one that needs none (`InlineHost`).
+
+Whatever a recogniser raises ends its stream as the service would, with an InternalFailureException. The log
+has the error's type alone, since its text could quote what was heard.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
+from deploy.local.transcribe.errors import LocalTranscribeError, ServiceFault, SpeechError
 from deploy.local.transcribe.recognisers import Recogniser, RecogniserFactory, RecognitionRequest, Segment
 
 Deliver = Callable[[Sequence[Segment]], Awaitable[None]]
 """Called with each batch of new segments, never with an empty one."""
+
+_log = logging.getLogger(__name__)
 
 
 class Recognition(Protocol):
@@ -37,6 +44,37 @@ class RecognitionHost(Protocol):
         """Begin the recognition of one channel. Raises `ServiceFault` when there is no room for one more."""
 
 
+def no_room(recognitions: int) -> ServiceFault:
+    """What a stream is answered when that many recognitions, the most there may be, are under way."""
+    return ServiceFault(
+        "LimitExceededException",
+        f"All {recognitions} recognisers are in use; wait until a stream has ended, "
+        "or start the endpoint with more --workers.",
+    )
+
+
+def make_recogniser(factory: RecogniserFactory, request: RecognitionRequest) -> Recogniser:
+    """A recogniser for one channel; raises `ServiceFault` whatever the factory raises."""
+    try:
+        return factory(request)
+    except ServiceFault:
+        raise
+    except Exception as error:  # of a plug-in
+        reason = str(error) if isinstance(error, LocalTranscribeError) else type(error).__name__
+        _log.error("no recogniser for a stream: %s", reason)
+        raise ServiceFault("InternalFailureException", "The recogniser cannot start.") from None
+
+
+def run_recogniser(step: Callable[[], Sequence[Segment]]) -> Sequence[Segment]:
+    """A step of a recogniser; raises `SpeechError` whatever the step raises."""
+    try:
+        return step()
+    except SpeechError:
+        raise
+    except Exception as error:  # of a plug-in or its library; its text could be what was heard
+        raise SpeechError(f"the recogniser failed with {type(error).__name__}") from None
+
+
 class InlineRecognition:
     """A recogniser that is cheap enough for the event loop."""
 
@@ -46,12 +84,12 @@ class InlineRecognition:
 
     async def accept(self, pcm: bytes) -> None:
         """See `Recognition.accept`."""
-        if segments := self._recogniser.accept(pcm):
+        if segments := run_recogniser(lambda: self._recogniser.accept(pcm)):
             await self._deliver(segments)
 
     async def finish(self) -> None:
         """See `Recognition.finish`."""
-        if segments := self._recogniser.finish():
+        if segments := run_recogniser(self._recogniser.finish):
             await self._deliver(segments)
 
     def close(self) -> None:
@@ -66,4 +104,4 @@ class InlineHost:
 
     async def open(self, request: RecognitionRequest, deliver: Deliver) -> InlineRecognition:
         """See `RecognitionHost.open`."""
-        return InlineRecognition(self._factory(request), deliver)
+        return InlineRecognition(make_recogniser(self._factory, request), deliver)

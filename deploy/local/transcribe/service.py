@@ -139,6 +139,8 @@ class TranscribeService:
             channel_ids=admission.channel_ids,
             idle_timeout_seconds=self.limits.idle_timeout_seconds,
             max_stream_seconds=self.limits.max_stream_seconds,
+            show_speaker_label=admission.parameters.show_speaker_label,
+            identify_phi=admission.parameters.content_identification_type == "PHI",
         )
         stream = TranscriptionStream(settings, admission.audio_events, admission.rules, self.new_id, now_ms)
         self.streams[admission.session_id] = stream

@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from connectors.transcribe.errors import EventStreamError
+from connectors.transcribe.events import encode_transcript_event
 from connectors.transcribe.eventstream import Message, MessageDecoder
 from deploy.local.transcribe.audio_events import AudioEvents
 from deploy.local.transcribe.commands import (
@@ -39,7 +40,7 @@ from deploy.local.transcribe.commands import (
 from deploy.local.transcribe.errors import ServiceFault, bad_request
 from deploy.local.transcribe.faults import FaultRule, Progress
 from deploy.local.transcribe.recognisers import Segment
-from deploy.local.transcribe.results import EMPTY_TRANSCRIPT_EVENT, encode_transcript_event, to_result
+from deploy.local.transcribe.results import EMPTY_TRANSCRIPT_EVENT, to_result
 from deploy.local.transcribe.stream_faults import StreamFaults, end_with
 
 MAX_CHUNK_SECONDS = 1.0
@@ -62,12 +63,16 @@ class StreamSettings:
         channel_ids: `(None,)` for plain audio, `("ch_0", "ch_1")` with channel identification.
         idle_timeout_seconds: How long the service waits for new audio.
         max_stream_seconds: How long a stream may live.
+        show_speaker_label: Whether finals say who speaks.
+        identify_phi: Whether finals mark protected health information.
     """
 
     sample_rate_hertz: int
     channel_ids: tuple[str | None, ...] = (None,)
     idle_timeout_seconds: float = 15.0
     max_stream_seconds: float = 14_400.0
+    show_speaker_label: bool = False
+    identify_phi: bool = False
 
     @property
     def frame_bytes(self) -> int:
@@ -241,7 +246,14 @@ class TranscriptionStream:
         key = (channel, segment.index)
         result_id = self._result_ids.get(key) or self._new_result_id()
         self._result_ids[key] = result_id
-        result = to_result(segment, result_id, self._settings.channel_ids[channel])
+        settings = self._settings
+        result = to_result(
+            segment,
+            result_id,
+            settings.channel_ids[channel],
+            show_speaker_label=settings.show_speaker_label,
+            identify_phi=settings.identify_phi,
+        )
         send = Send(encode_transcript_event([result]))
         if segment.is_partial:
             self._partials += 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from connectors.transcribe.events import encode_exception
 from deploy.local.transcribe.commands import (
     INWARD,
     Command,
@@ -22,7 +23,7 @@ from deploy.local.transcribe.commands import (
 )
 from deploy.local.transcribe.errors import ServiceFault
 from deploy.local.transcribe.faults import Fault, FaultKind, FaultRule, Progress
-from deploy.local.transcribe.results import EMPTY_TRANSCRIPT_EVENT, encode_exception
+from deploy.local.transcribe.results import EMPTY_TRANSCRIPT_EVENT
 
 _ENDS_STREAM = (
     FaultKind.EXCEPTION,

@@ -9,6 +9,7 @@ become one item keep the start of the first, the end of the last and the lowest 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from deploy.local.transcribe.recognisers import Word
 
@@ -21,6 +22,8 @@ _ABBREVIATIONS: dict[tuple[str, ...], str] = {
     ("milliliters",): "mL",
 }
 _LONGEST_PHRASE = max(map(len, _ABBREVIATIONS))
+UNITS = frozenset(("bpm", "mmHg", "mcg", "mg", "mL"))
+"""The abbreviations that follow a number."""
 
 _ONES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 _TEENS = (
@@ -45,7 +48,7 @@ _Number = tuple[int, int]
 
 
 def format_words(words: Sequence[Word], *, is_final: bool) -> tuple[Word, ...]:
-    """Return the items to write for lower-case spoken `words`."""
+    """Return the items to write for lower-case spoken `words`; punctuation that was recognised stays."""
     items: list[Word] = []
     texts = [word.content for word in words]
     position = 0
@@ -55,14 +58,8 @@ def format_words(words: Sequence[Word], *, is_final: bool) -> tuple[Word, ...]:
         position = end
     if not items:
         return ()
-    first = items[0]
-    items[0] = Word(
-        first.content[:1].upper() + first.content[1:],
-        first.start_seconds,
-        first.end_seconds,
-        first.confidence,
-    )
-    if is_final:
+    items[0] = replace(items[0], content=items[0].content[:1].upper() + items[0].content[1:])
+    if is_final and not items[-1].is_punctuation:
         end_seconds = items[-1].end_seconds
         items.append(Word(".", end_seconds, end_seconds, None, is_punctuation=True))
     return tuple(items)
@@ -70,7 +67,12 @@ def format_words(words: Sequence[Word], *, is_final: bool) -> tuple[Word, ...]:
 
 def _merge(content: str, words: Sequence[Word]) -> Word:
     known = [word.confidence for word in words if word.confidence is not None]
-    return Word(content, words[0].start_seconds, words[-1].end_seconds, min(known, default=None))
+    return replace(
+        words[0],
+        content=content,
+        end_seconds=words[-1].end_seconds,
+        confidence=min(known, default=None),
+    )
 
 
 def _written(texts: Sequence[str], position: int) -> tuple[str, int]:

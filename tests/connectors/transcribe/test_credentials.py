@@ -141,6 +141,15 @@ def test_a_misspelt_region_names_the_nearest() -> None:
         check_region("atlantis")
 
 
+def test_a_region_without_such_an_endpoint_names_those_that_have_one() -> None:
+    check_region("us-east-1", use_fips=True, use_dualstack=True)
+    check_region("eu-west-1", use_dualstack=True)
+    with pytest.raises(UnknownRegionError, match=r"--use-fips-endpoint: .* in eu-west-1; .*us-east-1"):
+        check_region("eu-west-1", use_fips=True)
+    with pytest.raises(UnknownRegionError, match="--use-dualstack-endpoint with --use-fips-endpoint: "):
+        check_region("eu-west-1", use_fips=True, use_dualstack=True)
+
+
 def test_botocore_does_not_log_below_info(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logging.getLogger(), "level", logging.DEBUG)
     assert not logging.getLogger("botocore.credentials").isEnabledFor(logging.DEBUG)

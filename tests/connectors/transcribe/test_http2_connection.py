@@ -187,3 +187,29 @@ def test_abandoning_before_the_request_is_silent() -> None:
     connection = Http2Connection(protocol)
     connection.abandon()
     assert connection.data_to_send() == b""
+
+
+def test_a_window_that_opens_bit_by_bit_is_filled_in_no_tiny_frames() -> None:
+    protocol, connection, server = pair()
+    respond(server)
+    connection.receive_data(server.data_to_send())
+    for _ in range(25):
+        connection.send(protocol.send_audio(bytes(3200), NOW_MS))
+    sizes = frame_sizes(server, connection.data_to_send())
+    assert sum(sizes) == 65_535
+    for _ in range(100):
+        server.increment_flow_control_window(200)
+        server.increment_flow_control_window(200, 1)
+        connection.receive_data(server.data_to_send())
+        sizes += frame_sizes(server, connection.data_to_send())
+    assert sum(sizes) > 80_000
+    assert min(sizes) >= 1000
+    assert connection.pending_bytes < 1024
+
+
+def frame_sizes(server: h2.connection.H2Connection, data: bytes) -> list[int]:
+    return [
+        len(event.data or b"")
+        for event in server.receive_data(data)
+        if isinstance(event, h2.events.DataReceived)
+    ]

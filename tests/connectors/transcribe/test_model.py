@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from connectors.transcribe.errors import ParameterError, ResultFormatError
 from connectors.transcribe.model import (
     CONTENT_IDENTIFICATION_TYPES,
+    ITEM_SPEAKER_CHANGE,
     MEDIA_ENCODINGS,
     SPECIALTIES,
     TYPES,
@@ -213,6 +214,16 @@ def test_keys_are_written_in_alphabetical_order_without_spaces() -> None:
         b'{"Transcript":{"Results":[{"Alternatives":[],"ChannelId":"ch_0","EndTime":1.0,'
         b'"IsPartial":true,"ResultId":"r","StartTime":0.0}]}}'
     )
+
+
+def test_a_change_of_speaker_is_written_without_content() -> None:
+    assert MedicalItem(25.22, 25.22, ITEM_SPEAKER_CHANGE, "").to_json_dict() == {
+        "EndTime": 25.22,
+        "StartTime": 25.22,
+        "Type": "speaker-change",
+        "VocabularyFilterMatch": False,
+    }
+    assert MedicalItem(0.0, 0.0, "pronunciation", "").to_json_dict()["Content"] == ""
 
 
 @pytest.mark.parametrize(

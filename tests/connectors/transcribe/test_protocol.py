@@ -1,4 +1,7 @@
-"""The sans-I/O stream: its state table, its failures, and illegal calls that change nothing."""
+"""The sans-I/O stream in both forms: its state table, its failures, illegal calls that change nothing.
+
+What only one form has is in test_http2_protocol.py and test_websocket_protocol.py.
+"""
 
 from __future__ import annotations
 
@@ -23,9 +26,8 @@ from connectors.transcribe.errors import (
 from connectors.transcribe.events import (
     encode_exception,
     encode_transcript_event,
-    parse_audio_event,
 )
-from connectors.transcribe.eventstream import Message, decode_message, encode_message
+from connectors.transcribe.eventstream import Message, encode_message
 from connectors.transcribe.http2_protocol import Http2StreamProtocol
 from connectors.transcribe.model import (
     MedicalResult,
@@ -37,13 +39,8 @@ from connectors.transcribe.protocol import (
     ReceiveState,
     SendState,
 )
-from connectors.transcribe.sigv4 import (
-    Credentials,
-    derive_signing_key,
-    event_signature,
-    parse_authorization,
-    parse_signed_event,
-)
+from connectors.transcribe.sigv4 import Credentials
+from connectors.transcribe.websocket_protocol import WebSocketStreamProtocol
 
 NOW_MS = 1_795_453_475_575
 CREDENTIALS = Credentials("AKIDSYNTHETIC", "secretEXAMPLE", "tokenEXAMPLE")
@@ -52,21 +49,29 @@ RESULT = MedicalResult("r", 0.0, 1.0, is_partial=False)
 EVENT = MedicalTranscriptEvent((RESULT,))
 
 
-def make(**parameters: object) -> Http2StreamProtocol:
+Form = type[Http2StreamProtocol] | type[WebSocketStreamProtocol]
+OneProtocol = Http2StreamProtocol | WebSocketStreamProtocol
+
+OVERHEAD_BYTES = {Http2StreamProtocol: 187, WebSocketStreamProtocol: 104}  # of recorded traffic
+
+both = pytest.mark.parametrize("form", [Http2StreamProtocol, WebSocketStreamProtocol])
+
+
+def make(form: Form, **parameters: object) -> OneProtocol:
     request = StartMedicalStreamTranscriptionRequest(**parameters)  # type: ignore[arg-type]
-    return Http2StreamProtocol(request, CREDENTIALS, authority="example.test", region="us-east-1")
+    return form(request, CREDENTIALS, authority="example.test", region="us-east-1")
 
 
-def accepted(**parameters: object) -> Http2StreamProtocol:
-    protocol = make(**parameters)
+def accepted(form: Form, **parameters: object) -> OneProtocol:
+    protocol = make(form, **parameters)
     protocol.start(NOW_MS)
     protocol.receive_response(
-        200, [("x-amzn-request-id", "r-1"), ("x-amzn-transcribe-session-id", SESSION_ID)]
+        form.accepted_status, [("x-amzn-request-id", "r-1"), ("x-amzn-transcribe-session-id", SESSION_ID)]
     )
     return protocol
 
 
-def drain(protocol: Http2StreamProtocol) -> list[MedicalTranscriptEvent | EndOfStream]:
+def drain(protocol: OneProtocol) -> list[MedicalTranscriptEvent | EndOfStream]:
     events = []
     while (event := protocol.next_event()) is not None:
         events.append(event)
@@ -75,39 +80,9 @@ def drain(protocol: Http2StreamProtocol) -> list[MedicalTranscriptEvent | EndOfS
     return events
 
 
-def test_the_request_has_pseudo_headers_first_and_no_host() -> None:
-    headers = make(specialty="CARDIOLOGY").start(NOW_MS)
-    assert [name for name, _ in headers[:4]] == [":method", ":scheme", ":authority", ":path"]
-    by_name = dict(headers)
-    assert by_name[":path"] == "/medical-stream-transcription"
-    assert by_name["content-type"] == "application/vnd.amazon.eventstream"
-    assert by_name["x-amzn-transcribe-specialty"] == "CARDIOLOGY"
-    assert by_name["x-amz-security-token"] == "tokenEXAMPLE"
-    assert "host" not in by_name
-    assert "host" in parse_authorization(by_name["authorization"]).signed_headers
-
-
-def test_audio_and_end_continue_the_chain_of_the_request() -> None:
-    protocol = make()
-    authorization = parse_authorization(dict(protocol.start(NOW_MS))["authorization"])
-    prior = authorization.signature
-    key = derive_signing_key(CREDENTIALS.secret_access_key, authorization.scope.date, "us-east-1")
-    for wire, audio in (
-        (protocol.send_audio(b"one", NOW_MS + 5), b"one"),
-        (protocol.send_audio(b"two", NOW_MS + 9), b"two"),
-        (protocol.end(NOW_MS + 9), None),
-    ):
-        event = parse_signed_event(decode_message(wire))
-        assert event.signature == event_signature(
-            key, authorization.scope, prior, event.date_ms, event.payload
-        )
-        prior = event.signature.hex()
-        sent = None if event.is_end else parse_audio_event(decode_message(event.payload))
-        assert sent == audio
-
-
-def test_results_come_in_order_and_after_the_own_end() -> None:
-    protocol = accepted()
+@both
+def test_results_come_in_order_and_after_the_own_end(form: Form) -> None:
+    protocol = accepted(form)
     protocol.end(NOW_MS)
     protocol.receive_data(encode_transcript_event() + encode_transcript_event([RESULT]))
     assert drain(protocol) == [MedicalTranscriptEvent(), EVENT]
@@ -119,11 +94,12 @@ def test_results_come_in_order_and_after_the_own_end() -> None:
     assert (protocol.request_id, protocol.session_id) == ("r-1", SESSION_ID)
 
 
+@both
 @given(st.data())
-def test_results_do_not_depend_on_where_bytes_are_cut(data: st.DataObject) -> None:
+def test_results_do_not_depend_on_where_bytes_are_cut(form: Form, data: st.DataObject) -> None:
     wire = encode_transcript_event([RESULT]) * 3
     cuts = sorted(data.draw(st.lists(st.integers(0, len(wire)), max_size=8)))
-    protocol = accepted()
+    protocol = accepted(form)
     events: list[object] = []
     for start, end in zip([0, *cuts], [*cuts, len(wire)], strict=True):
         protocol.receive_data(wire[start:end])
@@ -131,8 +107,9 @@ def test_results_do_not_depend_on_where_bytes_are_cut(data: st.DataObject) -> No
     assert events == [EVENT] * 3
 
 
-def test_an_early_clean_end_refuses_more_audio_with_a_retryable_error() -> None:
-    protocol = accepted()
+@both
+def test_an_early_clean_end_refuses_more_audio_with_a_retryable_error(form: Form) -> None:
+    protocol = accepted(form)
     protocol.receive_end()
     assert drain(protocol) == [EndOfStream.END]
     for name in ("audio", "end"):
@@ -142,8 +119,9 @@ def test_an_early_clean_end_refuses_more_audio_with_a_retryable_error() -> None:
     assert protocol.send_state is SendState.OPEN
 
 
-def test_an_exception_comes_after_the_results_before_it_and_stays() -> None:
-    protocol = accepted()
+@both
+def test_an_exception_comes_after_the_results_before_it_and_stays(form: Form) -> None:
+    protocol = accepted(form)
     tail = encode_transcript_event([RESULT]) + encode_exception("LimitExceededException", "slow down")
     protocol.receive_data(tail + encode_transcript_event([RESULT]))
     assert protocol.next_event() == EVENT
@@ -157,16 +135,18 @@ def test_an_exception_comes_after_the_results_before_it_and_stays() -> None:
     assert isinstance(protocol.failure, LimitExceededError)
 
 
-def test_malformed_bytes_fail_the_stream() -> None:
-    protocol = accepted()
+@both
+def test_malformed_bytes_fail_the_stream(form: Form) -> None:
+    protocol = accepted(form)
     protocol.receive_data(encode_transcript_event([RESULT])[:-1] + b"\x00")
     with pytest.raises(ChecksumError):
         protocol.next_event()
     assert protocol.receive_state is ReceiveState.FAILED
 
 
-def test_a_response_that_ends_inside_a_message_is_truncated() -> None:
-    protocol = accepted()
+@both
+def test_a_response_that_ends_inside_a_message_is_truncated(form: Form) -> None:
+    protocol = accepted(form)
     protocol.receive_data(encode_transcript_event([RESULT]) + encode_transcript_event([RESULT])[:-1])
     protocol.receive_end()
     assert protocol.next_event() == EVENT
@@ -175,8 +155,9 @@ def test_a_response_that_ends_inside_a_message_is_truncated() -> None:
     assert caught.value.retryable
 
 
-def test_a_refusal_before_the_stream_has_name_status_and_text() -> None:
-    protocol = make()
+@both
+def test_a_refusal_before_the_stream_has_name_status_and_text(form: Form) -> None:
+    protocol = make(form)
     protocol.start(NOW_MS)
     protocol.receive_response(
         400, [("x-amzn-errortype", "BadRequestException:"), ("x-amzn-requestid", "r-9")]
@@ -191,8 +172,9 @@ def test_a_refusal_before_the_stream_has_name_status_and_text() -> None:
     assert (error.message, error.http_status, error.request_id) == ("no such thing", 400, "r-9")
 
 
-def test_a_refusal_whose_connection_breaks_is_still_the_refusal() -> None:
-    protocol = make()
+@both
+def test_a_refusal_whose_connection_breaks_is_still_the_refusal(form: Form) -> None:
+    protocol = make(form)
     protocol.start(NOW_MS)
     protocol.receive_response(429, [("x-amzn-errortype", "LimitExceededException")])
     protocol.receive_failure(ConnectionClosedError("gone"))
@@ -200,8 +182,9 @@ def test_a_refusal_whose_connection_breaks_is_still_the_refusal() -> None:
         protocol.next_event()
 
 
-def test_a_refusal_by_somebody_else_keeps_a_bounded_body() -> None:
-    protocol = make()
+@both
+def test_a_refusal_by_somebody_else_keeps_a_bounded_body(form: Form) -> None:
+    protocol = make(form)
     protocol.start(NOW_MS)
     protocol.receive_response(418, [])
     for _ in range(100):
@@ -211,13 +194,15 @@ def test_a_refusal_by_somebody_else_keeps_a_bounded_body() -> None:
         protocol.next_event()
 
 
-def test_a_transport_failure_does_not_undo_a_clean_end() -> None:
-    protocol = accepted()
+@both
+def test_a_transport_failure_does_not_undo_a_clean_end(form: Form) -> None:
+    protocol = accepted(form)
     protocol.receive_end()
     protocol.receive_failure(ConnectionClosedError("late"))
     assert drain(protocol) == [EndOfStream.END]
 
 
+@both
 @pytest.mark.parametrize(
     ("parameters", "limit"),
     [
@@ -226,34 +211,33 @@ def test_a_transport_failure_does_not_undo_a_clean_end() -> None:
         ({"media_encoding": "flac"}, 32_768),
     ],
 )
-def test_chunk_sizes_are_limited(parameters: dict[str, object], limit: int) -> None:
-    protocol = accepted(**parameters)
-    assert (
-        len(parse_signed_event(decode_message(protocol.send_audio(bytes(limit), NOW_MS))).payload)
-        == limit + 104
-    )
+def test_chunk_sizes_are_limited(form: Form, parameters: dict[str, object], limit: int) -> None:
+    protocol = accepted(form, **parameters)
+    assert len(protocol.send_audio(bytes(limit), NOW_MS)) == limit + OVERHEAD_BYTES[form]
     for size in (0, limit + 1):  # an empty AudioEvent would end the stream
         with pytest.raises(ParameterError, match="AudioChunk"):
             protocol.send_audio(bytes(size), NOW_MS)
 
 
-def test_a_refused_chunk_leaves_the_chain_as_it_was() -> None:
-    calm, shaken = accepted(), accepted()
+@both
+def test_a_refused_chunk_leaves_the_chain_as_it_was(form: Form) -> None:
+    calm, shaken = accepted(form), accepted(form)
     with pytest.raises(ParameterError):
         shaken.send_audio(b"", NOW_MS)
     assert shaken.send_audio(b"x", NOW_MS) == calm.send_audio(b"x", NOW_MS)
 
 
-def test_bad_parameters_are_refused_before_anything_is_sent() -> None:
+@both
+def test_bad_parameters_are_refused_before_anything_is_sent(form: Form) -> None:
     with pytest.raises(ParameterError, match="Specialty"):
-        make(specialty="DENTISTRY")
+        make(form, specialty="DENTISTRY")
 
 
-CALLS: dict[str, Callable[[Http2StreamProtocol], object]] = {
+CALLS: dict[str, Callable[[OneProtocol], object]] = {
     "start": lambda protocol: protocol.start(NOW_MS),
     "audio": lambda protocol: protocol.send_audio(b"x", NOW_MS),
     "end": lambda protocol: protocol.end(NOW_MS),
-    "accept": lambda protocol: protocol.receive_response(200, []),
+    "accept": lambda protocol: protocol.receive_response(protocol.accepted_status, []),
     "refuse": lambda protocol: protocol.receive_response(500, []),
     "data": lambda protocol: protocol.receive_data(encode_transcript_event([RESULT])),
     "exception": lambda protocol: protocol.receive_data(encode_exception("ConflictException", "")),
@@ -263,9 +247,12 @@ CALLS: dict[str, Callable[[Http2StreamProtocol], object]] = {
 }
 
 
+@both
 @given(st.lists(st.sampled_from(sorted(CALLS)), max_size=12))
-def test_any_order_of_calls_raises_our_errors_only_and_illegal_ones_change_nothing(calls: list[str]) -> None:
-    protocol = make()
+def test_any_order_of_calls_raises_our_errors_only_and_illegal_ones_change_nothing(
+    form: Form, calls: list[str]
+) -> None:
+    protocol = make(form)
     for name in calls:
         before = visible(protocol)
         try:
@@ -279,12 +266,13 @@ def test_any_order_of_calls_raises_our_errors_only_and_illegal_ones_change_nothi
         assert protocol.failure is None or protocol.receive_state is ReceiveState.FAILED
 
 
-def visible(protocol: Http2StreamProtocol) -> tuple[object, ...]:
+def visible(protocol: OneProtocol) -> tuple[object, ...]:
     return protocol.send_state, protocol.receive_state, protocol.failure, protocol.request_id
 
 
-def test_the_machine_starts_once_and_ends_once() -> None:
-    protocol = accepted()
+@both
+def test_the_machine_starts_once_and_ends_once(form: Form) -> None:
+    protocol = accepted(form)
     with pytest.raises(IllegalCallError, match="start"):
         protocol.start(NOW_MS)
     protocol.end(NOW_MS)
@@ -293,8 +281,9 @@ def test_the_machine_starts_once_and_ends_once() -> None:
             CALLS[name](protocol)
 
 
-def test_unknown_events_are_no_events() -> None:
-    protocol = accepted()
+@both
+def test_unknown_events_are_no_events(form: Form) -> None:
+    protocol = accepted(form)
     news = Message({":message-type": "event", ":event-type": "News"}, b"{}")
     protocol.receive_data(encode_message(news.headers, news.payload))
     assert protocol.next_event() is None

@@ -52,7 +52,9 @@ def invoke(arguments: Sequence[str]) -> tuple[int, str]:
 # Help and version
 
 
-@pytest.mark.parametrize("arguments", [["run", "--help"], ["--help"], ["--version"]])
+@pytest.mark.parametrize(
+    "arguments", [["run", "--help"], ["transcribe", "--help"], ["--help"], ["--version"]]
+)
 def test_help_needs_no_beam(arguments: list[str]) -> None:
     program = (
         "import sys; from pipeline.cli import main\n"
@@ -76,7 +78,7 @@ def test_the_help_of_run_lists_its_options_and_says_where_the_others_go() -> Non
 def test_the_help_lists_the_plugged_in_commands() -> None:
     done = medstream("--help")
     assert done.returncode == 0
-    for command in ("run", "demo", "endpoint", "local"):
+    for command in ("run", "transcribe", "demo", "endpoint", "local"):
         assert command in done.stdout
 
 
@@ -106,6 +108,8 @@ def test_a_missing_option_is_wrong_usage_and_named() -> None:
         ("--idle-close-seconds=15", "--idle-close-seconds"),  # the service would end the stream first
         ("--catch-up-rate=-1", "--catch-up-rate"),
         ("--outbound-seconds=soon", "--outbound-seconds"),
+        ("--resample-to=7999", "--resample-to"),
+        ("--resample-to=48001", "--resample-to"),
     ],
 )
 def test_a_value_out_of_range_is_wrong_usage(option: str, named: str) -> None:
@@ -120,6 +124,7 @@ def test_a_value_out_of_range_is_wrong_usage(option: str, named: str) -> None:
         ("--start-from=now", "--start-from"),
         ("--log-level=LOUD", "--log-level"),
         ("--kafka-property=linger.ms", "--kafka-property"),
+        ("--transport=carrier-pigeon", "--transport"),
     ],
 )
 def test_a_setting_that_cannot_work_is_named_before_anything_is_connected(option: str, setting: str) -> None:

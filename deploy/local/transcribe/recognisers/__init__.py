@@ -3,8 +3,42 @@
 A recogniser is given the PCM of one channel of one stream in arbitrary pieces and answers with segments:
 a segment is one utterance, first reported as partial results that grow and are revised, then once as a
 final. Times are seconds from the first sample of the stream, as in the service's results. Recognisers
-hold no sockets and read no clock, so the same object runs inside the event loop (`scripted`, `markers`)
-or in a worker process (`pocketsphinx`).
+hold no sockets and read no clock, so the same object runs inside the event loop (`scripted`, `markers`),
+in a thread (`vosk`, `sherpa-onnx`) or in a worker process (`pocketsphinx`).
+
+Recognisers are plug-ins. A whole one, which says one word for all the audio of a stream:
+
+    from deploy.local.transcribe.recognisers import Segment, Word
+    from deploy.local.transcribe.recognisers.plugin import RecogniserOption
+    from deploy.local.transcribe.recognition import InlineHost
+
+    class Parrot:
+        def __init__(self, word, sample_rate_hertz):
+            self.word, self.rate, self.size = word, sample_rate_hertz, 0
+        def accept(self, pcm):
+            self.size += len(pcm)
+            return []
+        def finish(self):
+            end = self.size / 2 / self.rate
+            return [Segment(0, False, 0.0, end, (Word(self.word, 0.0, end, 0.9),))]
+
+    class ParrotPlugin:
+        summary = "says one word, however long the stream"
+        options = (RecogniserOption("word", "the word"),)
+        def open(self, options):
+            word = options.get("word", "hello")
+            return InlineHost(lambda request: Parrot(word, request.sample_rate_hertz))
+
+    PLUGIN = ParrotPlugin()
+
+In a module `parrot` of an installed package, whose pyproject.toml says
+
+    [project.entry-points."medstream.recognisers"]
+    parrot = "parrot:PLUGIN"
+
+it is there for `medstream endpoint --recogniser parrot --recogniser-option word=polly`. One that takes
+processor time is given to a `ThreadedHost` (`recognition_threads.py`) instead of an `InlineHost`. Ids,
+confidences and speakers are written the way the service does by `stream.py` and `results.py`.
 """
 
 from __future__ import annotations
@@ -24,6 +58,7 @@ class Word:
         end_seconds: End of the item, seconds from the stream's first sample.
         confidence: 0.0 to 1.0, or None where the service gives none (partials, punctuation).
         is_punctuation: True for a punctuation item, which is joined to the word before it.
+        speaker: Who says the word ("0", "1"), or None if the recogniser does not tell speakers apart.
     """
 
     content: str = field(repr=False)
@@ -31,6 +66,7 @@ class Word:
     end_seconds: float
     confidence: float | None = None
     is_punctuation: bool = False
+    speaker: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

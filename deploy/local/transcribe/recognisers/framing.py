@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Iterable
+from dataclasses import astuple
 
 from deploy.local.transcribe.recognisers import Segment, Word
 
@@ -27,10 +28,7 @@ def encode_segments(segments: Iterable[Segment]) -> bytes:
             segment.is_partial,
             segment.start_seconds,
             segment.end_seconds,
-            [
-                [word.content, word.start_seconds, word.end_seconds, word.confidence, word.is_punctuation]
-                for word in segment.words
-            ],
+            [astuple(word) for word in segment.words],
         ]
         for segment in segments
     ]

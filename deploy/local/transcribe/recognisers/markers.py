@@ -25,11 +25,13 @@ The coding survives lossless paths only (PCM, FLAC). It is synthetic test data, 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from deploy.local.transcribe.recognisers import Segment, Word
+from deploy.local.transcribe.errors import bad_request
+from deploy.local.transcribe.recognisers import RecognitionRequest, Segment, Word
+from deploy.local.transcribe.recognition import InlineHost
 
 CELL_SECONDS = 0.01
 DAMAGED = "\N{REPLACEMENT CHARACTER}"
@@ -277,3 +279,24 @@ class MarkersRecogniser:
             Word(word.content, word.start_seconds, word.end_seconds, confidence) for word in self._words
         )
         return Segment(self._segment_index, is_partial, words[0].start_seconds, words[-1].end_seconds, words)
+
+
+class MarkersPlugin:
+    """The recogniser of tests that compare words and times: it runs inside the event loop."""
+
+    summary = "reads the words that marked test audio holds, exact to the sample"
+    options = ()
+
+    def open(self, options: Mapping[str, str]) -> InlineHost:  # noqa: ARG002 - there are none
+        """See `RecogniserPlugin.open`."""
+        return InlineHost(_recogniser_for)
+
+
+PLUGIN = MarkersPlugin()
+
+
+def _recogniser_for(request: RecognitionRequest) -> MarkersRecogniser:
+    try:
+        return MarkersRecogniser(request.sample_rate_hertz)
+    except ValueError as error:
+        raise bad_request(f"The recogniser of marked audio: {error}.") from None

@@ -6,28 +6,28 @@ to its end and becomes the final. Speech that never pauses is cut after `MAX_SEG
 are the start of the utterance plus the decoder's frames of 10 ms; confidence is the posterior of the
 word, which ranks words but is not calibrated.
 
-The decoder needs 16 kHz; other rates are brought there by linear interpolation (for 8 kHz it was measured to
-recognise far better than a windowed-sinc filter). Text is formatted by `text.py`. PocketSphinx's own log
-is off: it would hold hypotheses.
+The decoder needs 16 kHz; other rates are brought there (`resampling.py`). PocketSphinx's own log is off: it
+would hold hypotheses.
 """
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from pocketsphinx import Decoder, Endpointer
 
 from deploy.local.transcribe.errors import SpeechError
 from deploy.local.transcribe.recognisers import Segment, Word
-from deploy.local.transcribe.text import format_words
+from deploy.local.transcribe.recognisers.resampling import LinearResampler
+from deploy.local.transcribe.recognisers.segment_writer import (
+    MAX_SEGMENT_SECONDS,
+    PARTIAL_SECONDS,
+    SegmentWriter,
+)
 
 DECODER_HERTZ = 16_000
-PARTIAL_SECONDS = 0.2
-MAX_SEGMENT_SECONDS = 15.0
 
 _VARIANT = re.compile(r"\(\d+\)$")  # "was(2)": the second pronunciation of "was"
 _FAST = {"ds": 2, "topn": 2, "maxwpf": 10, "pl_window": 10, "maxhmmpf": 3000}
@@ -61,12 +61,11 @@ class PocketSphinxRecogniser:
         self._resampler = LinearResampler(sample_rate_hertz, DECODER_HERTZ)
         self._frame_bytes: int = self._endpointer.frame_bytes
         self._buffer = b""
-        self._index = 0
         self._start_seconds = 0.0
         self._speech_bytes = 0  # of the open utterance
         self._partial_due_bytes = 0
         self._in_utterance = False
-        self._results: list[Segment] = []
+        self._writer = SegmentWriter()
 
     def accept(self, pcm: bytes) -> Sequence[Segment]:
         """See `Recogniser.accept`."""
@@ -76,7 +75,7 @@ class PocketSphinxRecogniser:
             speech = self._endpointer.process(frame)
             if speech is not None:
                 self._hear(speech)
-        return self._take_results()
+        return self._writer.take()
 
     def finish(self) -> Sequence[Segment]:
         """See `Recogniser.finish`."""
@@ -86,11 +85,7 @@ class PocketSphinxRecogniser:
             if speech is not None:
                 self._hear(speech)
         self._end_utterance()
-        return self._take_results()
-
-    def _take_results(self) -> Sequence[Segment]:
-        results, self._results = self._results, []
-        return results
+        return self._writer.take()
 
     def _hear(self, speech: bytes) -> None:
         if not self._in_utterance:
@@ -105,7 +100,7 @@ class PocketSphinxRecogniser:
             self._begin_utterance(resumed_at)
         elif self._speech_bytes >= self._partial_due_bytes:
             self._partial_due_bytes += int(PARTIAL_SECONDS * 2 * DECODER_HERTZ)
-            self._report(is_partial=True)
+            self._writer.partial(self._words())
 
     def _heard_seconds(self) -> float:
         return self._speech_bytes / (2 * DECODER_HERTZ)
@@ -121,21 +116,11 @@ class PocketSphinxRecogniser:
         if self._in_utterance:
             self._in_utterance = False
             self._decoder.end_utt()
-            self._report(is_partial=False)
-            self._index += 1
+            # The utterance reaches a little beyond its last word.
+            self._writer.final(self._words(), round(self._start_seconds + self._heard_seconds(), 2))
 
-    def _report(self, *, is_partial: bool) -> None:
-        """Add the current hypothesis to the results; silence and noise alone are no result."""
-        words = self._words(with_confidence=not is_partial)
-        if not words:
-            return
-        end = words[-1].end_seconds
-        if not is_partial:  # the utterance reaches a little beyond its last word
-            end = max(end, round(self._start_seconds + self._heard_seconds(), 2))
-        items = format_words(words, is_final=not is_partial)
-        self._results.append(Segment(self._index, is_partial, words[0].start_seconds, end, items))
-
-    def _words(self, *, with_confidence: bool) -> list[Word]:
+    def _words(self) -> list[Word]:
+        """The current hypothesis; silence and noise are no words."""
         words = []
         for segment in self._decoder.seg() or ():
             text = _VARIANT.sub("", segment.word)
@@ -143,36 +128,5 @@ class PocketSphinxRecogniser:
                 continue
             start = round(self._start_seconds + segment.start_frame / 100, 2)
             end = round(self._start_seconds + (segment.end_frame + 1) / 100, 2)
-            confidence = round(min(segment.prob, 1.0), 3) if with_confidence else None
-            words.append(Word(text, start, end, confidence))
+            words.append(Word(text, start, end, round(min(segment.prob, 1.0), 3)))
         return words
-
-
-class LinearResampler:
-    """Brings a stream of 16-bit mono PCM, cut anywhere, to another rate by linear interpolation."""
-
-    def __init__(self, from_hertz: int, to_hertz: int) -> None:
-        self._step = from_hertz / to_hertz  # input samples for each output sample
-        self._pending = b""
-        self._samples = np.empty(0, np.float64)
-        self._position = 0.0  # of the next output sample, in `_samples`
-
-    def resample(self, pcm: bytes) -> bytes:
-        """Return the output that the input so far determines."""
-        if self._step == 1.0:
-            return pcm
-        data = self._pending + pcm
-        whole = len(data) // 2 * 2
-        self._pending = data[whole:]
-        self._samples = np.concatenate((self._samples, np.frombuffer(data[:whole], "<i2")))
-        if len(self._samples) < 2:
-            return b""
-        count = math.floor((len(self._samples) - 1 - self._position) / self._step) + 1
-        positions = self._position + self._step * np.arange(max(count, 0))
-        output = np.interp(positions, np.arange(len(self._samples)), self._samples)
-        self._position += self._step * len(positions)
-        used = min(int(self._position), len(self._samples) - 1)
-        self._samples = self._samples[used:]
-        self._position -= used
-        pcm_out: bytes = np.rint(output).astype("<i2").tobytes()
-        return pcm_out

@@ -16,16 +16,44 @@ import socket
 import subprocess
 import sys
 from asyncio import IncompleteReadError, StreamReader, StreamWriter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from deploy.local.transcribe.errors import ServiceFault, SpeechError
 from deploy.local.transcribe.recognisers import RecognitionRequest
 from deploy.local.transcribe.recognisers.framing import LENGTH, READY, decode_segments
-from deploy.local.transcribe.recognition import Deliver
+from deploy.local.transcribe.recognisers.plugin import (
+    DEFAULT_WORKERS,
+    WORKERS,
+    RecogniserOption,
+    load_library,
+    read_count,
+)
+from deploy.local.transcribe.recognition import Deliver, no_room
 
 _START_TIMEOUT_SECONDS = 30.0
 _log = logging.getLogger(__name__)
+
+
+class PocketSphinxPlugin:
+    """The recogniser of the demo and the local stack."""
+
+    summary = "real, offline recognition of English speech by PocketSphinx, in processes of its own"
+    options = (
+        RecogniserOption("lm", "language model, an ARPA file (default: PocketSphinx's own)"),
+        RecogniserOption("dict", "pronunciation dictionary (default: PocketSphinx's own)"),
+        WORKERS,
+    )
+
+    def open(self, options: Mapping[str, str]) -> PocketSphinxHost:
+        """See `RecogniserPlugin.open`."""
+        workers = read_count(options, WORKERS.name, DEFAULT_WORKERS)
+        load_library("pocketsphinx", "pocketsphinx", "pocketsphinx")
+        files = {name: Path(options[name]) for name in ("lm", "dict") if name in options}
+        return PocketSphinxHost(files.get("lm"), files.get("dict"), workers)
+
+
+PLUGIN = PocketSphinxPlugin()
 
 
 class PocketSphinxHost:
@@ -60,11 +88,7 @@ class PocketSphinxHost:
     async def open(self, request: RecognitionRequest, deliver: Deliver) -> PooledRecognition:
         """See `RecognitionHost.open`."""
         if self._open >= self._max_recognitions:
-            raise ServiceFault(
-                "LimitExceededException",
-                f"All {self._max_recognitions} recognisers are in use; wait until a stream has ended, "
-                "or start the endpoint with more --workers.",
-            )
+            raise no_room(self._max_recognitions)
         ours, theirs = socket.socketpair()
         try:
             with theirs:

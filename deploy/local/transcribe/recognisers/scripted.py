@@ -5,22 +5,30 @@ the segment's last word. Everything depends on the amount of audio alone, so run
 stream costs almost nothing: the results are laid out once as a list of moments, and `accept` compares one
 number.
 
+Partials show the words begun so far. As the service's do, some may repeat the one before although more was
+said, and some may take back a word: every so many-th partial of a segment, as the script says.
+
 A script file is JSON:
 
     {"partial_interval_seconds": 0.5,        cadence of partials, in audio time
      "final_delay_seconds": 0.5,             audio needed after a segment's last word before its final
-     "repeat_every_seconds": 12.0,           start over after this much audio; absent: the script is heard
-     once "segments": [{"start_seconds": 0.5, "end_seconds": 3.1, "text": "The patient is stable."},
-                  {"words": [{"content": "Hello", "start_seconds": 4.0, "end_seconds": 4.4, "confidence":
-                  0.97},
-                             {"content": ".", "start_seconds": 4.4, "end_seconds": 4.4, "punctuation":
-                             true}]}],
+     "repeat_partial_every": 3,              each third partial repeats the words before; absent: none
+     "shrink_partial_every": 4,              each fourth takes back a word of those before; absent: none
+     "repeat_every_seconds": 12.0,           start over after this much audio; absent: heard once
+     "segments": [{"start_seconds": 0.5, "end_seconds": 3.1, "text": "The patient is stable.",
+                   "speaker": "0"},
+                  {"words": [{"content": "Hello", "start_seconds": 4.0, "end_seconds": 4.4,
+                              "confidence": 0.97, "speaker": "1"},
+                             {"content": ".", "start_seconds": 4.4, "end_seconds": 4.4,
+                              "punctuation": true}]}],
      "by_vocabulary_name": {"cardiology-words": {…a script…}},
      "by_sample_rate_hertz": {"8000": {…a script…}}}
 
+`speaker` is optional; a stream is told of speakers only if it asks for their labels.
+
 A stream that names a vocabulary of the file is given that script, else its sample rate's, else the file's
 own. The built-in script, used without a file, is a cycle of synthetic sentences that starts with the
-first sample.
+first sample; its partials repeat and shrink as in the example above.
 """
 
 from __future__ import annotations
@@ -28,12 +36,15 @@ from __future__ import annotations
 import json
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from deploy.local.transcribe.errors import ScriptError
 from deploy.local.transcribe.recognisers import RecognitionRequest, Segment, Word
+from deploy.local.transcribe.recognisers.plugin import RecogniserOption
+from deploy.local.transcribe.recognition import InlineHost
 
 _PUNCTUATION = ".,?!"
 
@@ -47,12 +58,24 @@ class Script:
         partial_interval_seconds: Audio time between partials of a segment.
         final_delay_seconds: Audio time from the end of a segment's last word to its final.
         repeat_every_seconds: Length of a repetition; None: no repetition.
+        repeat_partial_every: Which partials of a segment repeat the one before (3: the third, sixth, …).
+        shrink_partial_every: Which partials show a word less than the one before.
     """
 
     segments: tuple[tuple[Word, ...], ...] = field(repr=False)
     partial_interval_seconds: float = 0.5
     final_delay_seconds: float = 0.5
     repeat_every_seconds: float | None = None
+    repeat_partial_every: int | None = None
+    shrink_partial_every: int | None = None
+
+    def words_shown(self, number: int, shown_before: int, spoken: int) -> int:
+        """How many words partial `number` (from 1) of a segment shows, of the `spoken` ones."""
+        if self.shrink_partial_every and number % self.shrink_partial_every == 0:
+            return max(1, shown_before - 1)
+        if self.repeat_partial_every and number % self.repeat_partial_every == 0:
+            return shown_before
+        return spoken
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +152,7 @@ class ScriptedRecogniser:
 
 def _moved(word: Word, seconds: float) -> Word:
     start, end = round(word.start_seconds + seconds, 3), round(word.end_seconds + seconds, 3)
-    return Word(word.content, start, end, word.confidence, word.is_punctuation)
+    return replace(word, start_seconds=start, end_seconds=end)
 
 
 def _moments(script: Script) -> Iterator[_Moment]:
@@ -151,15 +174,18 @@ def _moments(script: Script) -> Iterator[_Moment]:
 
 
 def _segment_moments(script: Script, index: int, words: tuple[Word, ...]) -> Iterator[_Moment]:
-    """Partials at the cadence while the segment is spoken, with the words begun by then; then the final."""
+    """Partials at the cadence while the segment is spoken, then the final."""
     starts = [word.start_seconds for word in words if not word.is_punctuation]
-    end = words[-1].end_seconds
-    due = words[0].start_seconds + script.partial_interval_seconds
-    while due < end + script.final_delay_seconds:
-        spoken = bisect_right(starts, due)
-        yield _Moment(due, index, spoken, True)
+    final_due = words[-1].end_seconds + script.final_delay_seconds
+    due = words[0].start_seconds
+    shown = 0
+    for number in count(1):
         due += script.partial_interval_seconds
-    yield _Moment(end + script.final_delay_seconds, index, len(words), False)
+        if due >= final_due:
+            break
+        shown = script.words_shown(number, shown, bisect_right(starts, due))
+        yield _Moment(due, index, shown, True)
+    yield _Moment(final_due, index, len(words), False)
 
 
 def _segment(
@@ -167,16 +193,29 @@ def _segment(
 ) -> Segment:
     """A view of segment `index`: partials carry no confidence; no time lies beyond `limit_seconds`."""
     shown = tuple(
-        Word(
-            word.content,
-            word.start_seconds,
-            min(word.end_seconds, limit_seconds),
-            None if is_partial or word.is_punctuation else word.confidence,
-            word.is_punctuation,
+        replace(
+            word,
+            end_seconds=min(word.end_seconds, limit_seconds),
+            confidence=None if is_partial or word.is_punctuation else word.confidence,
         )
         for word in words
     )
     return Segment(index, is_partial, shown[0].start_seconds, shown[-1].end_seconds, shown)
+
+
+class ScriptedPlugin:
+    """The recogniser of the endpoint by default: it runs inside the event loop."""
+
+    summary = "says what a script tells it to, whatever the audio holds; without one, synthetic sentences"
+    options = (RecogniserOption("script", "script file; its format is in recognisers/scripted.py"),)
+
+    def open(self, options: Mapping[str, str]) -> InlineHost:
+        """See `RecogniserPlugin.open`."""
+        book = load_script_book(Path(options["script"])) if "script" in options else built_in_book()
+        return InlineHost(scripted_factory(book))
+
+
+PLUGIN = ScriptedPlugin()
 
 
 def scripted_factory(book: ScriptBook) -> Callable[[RecognitionRequest], ScriptedRecogniser]:
@@ -234,9 +273,19 @@ def _parse_script(document: Mapping[str, Any]) -> Script:
         float(document.get("partial_interval_seconds", 0.5)),
         float(document.get("final_delay_seconds", 0.5)),
         None if repeat is None else float(repeat),
+        _parse_every(document, "repeat_partial_every"),
+        _parse_every(document, "shrink_partial_every"),
     )
     _check_order(script)
     return script
+
+
+def _parse_every(document: Mapping[str, Any], name: str) -> int | None:
+    """The first partial has none before it, so the second is the earliest to repeat or shrink."""
+    value = document.get(name)
+    if value is not None and (type(value) is not int or value < 2):
+        raise _ScriptValueError(f"{name} must be a whole number from 2 up; leave it out for none")
+    return value
 
 
 def _check_order(script: Script) -> None:
@@ -261,6 +310,7 @@ def _parse_segment(entry: Mapping[str, Any]) -> tuple[Word, ...]:
         words = tuple(_parse_word(word) for word in entry["words"])
     else:
         words = spread_words(str(entry["text"]), float(entry["start_seconds"]), float(entry["end_seconds"]))
+        words = tuple(replace(word, speaker=_parse_speaker(entry)) for word in words)
     if not words or words[0].is_punctuation:
         raise _ScriptValueError("a segment begins with a word")
     return words
@@ -270,7 +320,12 @@ def _parse_word(entry: Mapping[str, Any]) -> Word:
     punctuation = bool(entry.get("punctuation", False))
     confidence = None if punctuation else float(entry.get("confidence", 0.99))
     start, end = float(entry["start_seconds"]), float(entry["end_seconds"])
-    return Word(str(entry["content"]), start, end, confidence, punctuation)
+    return Word(str(entry["content"]), start, end, confidence, punctuation, _parse_speaker(entry))
+
+
+def _parse_speaker(entry: Mapping[str, Any]) -> str | None:
+    speaker = entry.get("speaker")
+    return None if speaker is None else str(speaker)
 
 
 def spread_words(text: str, start_seconds: float, end_seconds: float) -> tuple[Word, ...]:
@@ -298,4 +353,5 @@ _BUILT_IN_SENTENCES = (
 def built_in_book() -> ScriptBook:
     """The script used without a file: synthetic sentences from the first sample, repeated every 12 s."""
     segments = tuple(spread_words(text, start, end) for start, end, text in _BUILT_IN_SENTENCES)
-    return ScriptBook(Script(segments, repeat_every_seconds=12.0))
+    script = Script(segments, repeat_every_seconds=12.0, repeat_partial_every=3, shrink_partial_every=4)
+    return ScriptBook(script)

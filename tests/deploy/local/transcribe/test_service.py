@@ -18,7 +18,9 @@ from deploy.local.transcribe.commands import Recognise, ResetStream
 from deploy.local.transcribe.errors import ServiceFault
 from deploy.local.transcribe.faults import Fault, FaultKind
 from deploy.local.transcribe.operations import OPERATIONS
+from deploy.local.transcribe.recognisers import Segment, Word
 from deploy.local.transcribe.service import ServiceLimits, TranscribeService
+from deploy.local.transcribe.stream import Send
 
 MEDICAL = OPERATIONS[PATH]
 WEBSOCKET = OPERATIONS[WEBSOCKET_PATH]
@@ -143,6 +145,19 @@ def test_channels_are_identified_on_request(
 ) -> None:
     client = with_parameters(make_client, enable_channel_identification=True, number_of_channels=2)
     assert service.admit(MEDICAL, client.request(), now_ms).channel_ids == ("ch_0", "ch_1")
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_stream_tells_speakers_and_phi_if_its_request_asked(
+    service: TranscribeService, make_client: MakeClient, now_ms: int, asked: bool
+) -> None:
+    phi = "PHI" if asked else None
+    client = with_parameters(make_client, show_speaker_label=asked, content_identification_type=phi)
+    stream = service.open_stream(service.admit(MEDICAL, client.request(), now_ms), now_ms)
+    final = Segment(0, False, 0.0, 1.0, (Word("room", 0.0, 0.5), Word("7", 0.5, 1.0)))
+    sent, *_ = stream.receive_segments(0, [final])
+    assert isinstance(sent, Send)
+    assert (b'"Speaker":"0"' in sent.data, b'"Entities"' in sent.data) == (asked, asked)
 
 
 # Over a WebSocket -----------------------------------------------------------------------------------------

@@ -142,6 +142,15 @@ def test_channels_are_split_and_named(make_stream: MakeStream, client: Any, now_
     ]
 
 
+def test_speakers_and_phi_are_told_if_the_stream_asked(make_stream: MakeStream) -> None:
+    plain, asking = make_stream(), make_stream(show_speaker_label=True, identify_phi=True)
+    for stream, speakers, entities in ((plain, [None, None], []), (asking, ["1", None, "0"], ["B7"])):
+        (result,) = results(stream.receive_segments(0, [segment(1, "a", "B7")]))
+        (alternative,) = result.alternatives
+        assert [item.speaker for item in alternative.items] == speakers
+        assert [entity.content for entity in alternative.entities] == entities
+
+
 def test_one_channel_is_passed_as_it_is() -> None:
     assert split_channels(b"abcd", 1) == (b"abcd",)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -43,6 +44,17 @@ def written(text: str, *, is_final: bool = True) -> str:
 )
 def test_written_form(said: str, wrote: str) -> None:
     assert written(said) == wrote
+
+
+def test_punctuation_that_was_recognised_stays_and_is_not_doubled() -> None:
+    words = spoken("no , is it seventy ?")
+    words = [replace(word, is_punctuation=word.content in ",?") for word in words]
+    assert join_words(format_words(words, is_final=True)) == "No, is it 70?"
+
+
+def test_the_speaker_of_a_word_is_kept() -> None:
+    words = [replace(word, speaker="1") for word in spoken("seventy five bananas")]
+    assert [item.speaker for item in format_words(words, is_final=True)] == ["1", "1", None]
 
 
 def test_a_partial_has_no_full_stop() -> None:

@@ -9,7 +9,9 @@ from deploy.local.transcribe.recognisers import Segment, Word
 from deploy.local.transcribe.recognisers.framing import LENGTH, decode_segments, encode_segments
 
 SECONDS = st.floats(min_value=0, max_value=14_400, allow_nan=False)
-WORDS = st.builds(Word, st.text(), SECONDS, SECONDS, st.none() | st.floats(0, 1), st.booleans())
+WORDS = st.builds(
+    Word, st.text(), SECONDS, SECONDS, st.none() | st.floats(0, 1), st.booleans(), st.none() | st.text()
+)
 SEGMENTS = st.builds(
     Segment, st.integers(0, 1000), st.booleans(), SECONDS, SECONDS, st.lists(WORDS, max_size=5).map(tuple)
 )

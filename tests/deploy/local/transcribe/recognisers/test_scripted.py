@@ -75,6 +75,37 @@ def test_partials_come_at_the_cadence_without_confidence_and_the_final_after_its
     assert arrivals == [(1.5, True, 2), (2.0, True, 3), (2.5, True, 4), (3.0, True, 4), (3.4, False, 5)]
 
 
+def test_partials_repeat_and_shrink_where_the_script_says_so() -> None:
+    words = spread_words("one two three four five six seven eight.", 1.0, 5.0)
+    script = Script((words,), 0.5, 0.4, repeat_partial_every=3, shrink_partial_every=4)
+    *partials, final = listen(ScriptedRecogniser(script, RATE), [RATE * 20])
+    assert [len(partial.words) for partial in partials] == [2, 3, 3, 2, 6, 6, 8, 7]
+    assert len(final.words) == 9
+    assert {segment.start_seconds for segment in (*partials, final)} == {1.0}
+    assert partials[1].words[:2] == partials[2].words[:2]
+    assert partials[1].words[2].end_seconds < partials[2].words[2].end_seconds, "times are revised"
+
+
+def test_a_partial_that_shrinks_keeps_a_word() -> None:
+    script = Script((spread_words("one", 0.0, 5.0),), shrink_partial_every=2)
+    *partials, _ = listen(ScriptedRecogniser(script, RATE), [RATE * 20])
+    assert len(partials) == 10
+    assert all(len(partial.words) == 1 for partial in partials)
+
+
+def test_partials_of_the_built_in_script_grow_repeat_and_shrink() -> None:
+    counts: dict[int, list[int]] = {}
+    for segment in listen(built_in(), [RATE * 2 * 12]):
+        if segment.is_partial:
+            counts.setdefault(segment.index, []).append(len(segment.words))
+    assert len(counts) == 3
+    for lengths in counts.values():
+        steps = [after - before for before, after in itertools.pairwise(lengths)]
+        assert min(steps) == -1
+        assert 0 in steps
+        assert max(steps) > 0
+
+
 def test_the_final_has_confidence_on_words_and_none_on_punctuation() -> None:
     script = Script((spread_words("one two.", 0.0, 1.0),))
     final = listen(ScriptedRecogniser(script, RATE), [RATE * 4])[-1]
@@ -136,6 +167,18 @@ def test_words_may_be_given_one_by_one(script_file: Path) -> None:
     assert stop.is_punctuation
 
 
+def test_a_script_says_who_speaks(script_file: Path) -> None:
+    words = [
+        {"content": "Yes", "start_seconds": 3, "end_seconds": 3.2, "speaker": "1"},
+        {"content": "indeed", "start_seconds": 3.2, "end_seconds": 3.6},
+    ]
+    first = {"start_seconds": 0, "end_seconds": 2, "text": "Are you well?", "speaker": "0"}
+    script_file.write_text(json.dumps({"segments": [first, {"words": words}], "repeat_every_seconds": 8}))
+    recogniser = scripted_factory(load_script_book(script_file))(RecognitionRequest(RATE))
+    finals = [segment for segment in listen(recogniser, [RATE * 2 * 16]) if not segment.is_partial]
+    assert [[word.speaker for word in final.words] for final in finals] == [["0"] * 4, ["1", None]] * 2
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
@@ -149,6 +192,18 @@ def test_words_may_be_given_one_by_one(script_file: Path) -> None:
             '{"segments": [{"start_seconds": 0, "end_seconds": 1, "text": "a"},'
             '{"start_seconds": 1.2, "end_seconds": 2, "text": "b"}]}',
             r"segments\[1\]: starts before 1.5 s",
+        ),
+        (
+            '{"repeat_partial_every": 1, "segments": [{"start_seconds": 0, "end_seconds": 1, "text": "a"}]}',
+            "repeat_partial_every must be a whole number from 2 up",
+        ),
+        (
+            '{"shrink_partial_every": 2.5, "segments": [{"start_seconds": 0, "end_seconds": 1, "text": ""}]}',
+            "a segment begins with a word",
+        ),
+        (
+            '{"shrink_partial_every": "4", "segments": [{"start_seconds": 0, "end_seconds": 1, "text":"a"}]}',
+            "shrink_partial_every must be a whole number from 2 up",
         ),
         (
             '{"repeat_every_seconds": 1, "segments": [{"start_seconds": 0, "end_seconds": 1, "text": "a"}]}',
