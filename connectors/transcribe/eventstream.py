@@ -9,8 +9,9 @@ widths and the timestamp get wrappers: `Int8`, `Int16`, `Int32`, `Int64`, `Times
 `str` and `uuid.UUID` stand for themselves.
 
 `encode_message` writes one message, `MessageDecoder` reads them from bytes cut anywhere. The decoder checks
-the prelude as soon as it is there, so a lying length is found before the decoder waits for it. After
-an error the bytes that follow have no meaning: the decoder stays failed and repeats the error.
+the prelude as soon as it is there, so a lying length is found before the decoder waits for it, and keeps no
+more than was fed to it. After an error the bytes that follow have no meaning: the decoder stays failed, drops
+them and repeats the error.
 
 Source: "Event stream encoding" in https://docs.aws.amazon.com/transcribe/latest/dg/streaming-setting-up.html.
 Limits are those of AWS's clients: 128 KiB headers, 16 MiB payload, 32,767 bytes per header value.
@@ -178,6 +179,8 @@ class MessageDecoder:
 
     def feed(self, data: bytes) -> None:
         """Append received bytes; nothing is decoded yet."""
+        if self._failure is not None:
+            return
         if self._position:
             del self._buffer[: self._position]
             self._position = 0

@@ -3,7 +3,8 @@
 It is there for what no ASGI server can be told to do on the wire: a GOAWAY between two frames, a connection
 cut as by a crash, bytes in tiny pieces, headers in the answer to a WebSocket's upgrade (granian sends none).
 The application finds its connection by the port that the front uses towards the server, which is the `client`
-of the ASGI scope. Back-pressure passes through: who does not read makes the other side wait.
+of the ASGI scope. Back-pressure passes through: who does not read makes the other side wait, and soon, since
+the sockets on the way hold little (a WebSocket has no other flow control than TCP's).
 
 Each direction ends by itself, where the transport can do that (TLS cannot). A client's reset is passed on as
 one. A server that leaves is another matter: it resets a connection merely because audio was left unread, and
@@ -17,7 +18,7 @@ import struct
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from socket import SO_LINGER, SOL_SOCKET
+from socket import SO_LINGER, SO_RCVBUF, SO_SNDBUF, SOL_SOCKET
 from typing import cast
 
 from deploy.local.transcribe.http2_boundaries import FrameBoundaries
@@ -26,6 +27,7 @@ _HTTP2_PREFACE = b"PRI * HTTP/2.0"
 _SWITCHING = b"HTTP/1.1 101"
 _MAX_HEAD_BYTES = 16 * 1024
 _ANY_STREAM = 2**31 - 1
+SOCKET_BUFFER_BYTES = 64 * 1024
 _LINGER_SECONDS = 1.0
 _QUIET_SECONDS = 0.1
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER with no time: closing sends RST
@@ -43,6 +45,11 @@ class Front:
     def accept(self) -> ClientSide:
         """The protocol of a new connection; for `loop.create_server`."""
         return FrontConnection(self).client
+
+    def narrow(self, listener: asyncio.Server) -> None:
+        """Let connections that will be accepted hold little of what a client sends ahead."""
+        for listening in listener.sockets:
+            listening.setsockopt(SOL_SOCKET, SO_RCVBUF, SOCKET_BUFFER_BYTES)
 
     def close(self) -> None:
         """Cut what is still open."""
@@ -288,6 +295,7 @@ class ServerSide(_Side):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
+        transport.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_SNDBUF, SOCKET_BUFFER_BYTES)
         self._port = int(transport.get_extra_info("sockname")[1])
         client = self.connection.client
         if client.transport is None or client.transport.is_closing():

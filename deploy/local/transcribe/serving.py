@@ -124,7 +124,7 @@ async def _listen(front: Front, settings: ListenSettings) -> asyncio.Server:
     """Take the port, without accepting connections yet."""
     context = _tls_context(settings)
     try:
-        return await asyncio.get_running_loop().create_server(
+        listener = await asyncio.get_running_loop().create_server(
             front.accept,
             settings.host,
             settings.port,
@@ -134,6 +134,8 @@ async def _listen(front: Front, settings: ListenSettings) -> asyncio.Server:
         )
     except OSError as error:
         raise _cannot_listen(settings.host, settings.port, error) from error
+    front.narrow(listener)
+    return listener
 
 
 def _tls_context(settings: ListenSettings) -> ssl.SSLContext | None:

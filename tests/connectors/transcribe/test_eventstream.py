@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import tracemalloc
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -10,7 +12,7 @@ from zlib import crc32
 
 import pytest
 from botocore.eventstream import EventStreamBuffer
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectors.transcribe import eventstream
@@ -21,6 +23,7 @@ from connectors.transcribe.errors import (
     MessageLengthError,
 )
 from connectors.transcribe.eventstream import (
+    MAX_PAYLOAD_BYTES,
     HeaderValue,
     Int8,
     Int16,
@@ -139,7 +142,25 @@ def test_botocore_decodes_what_we_encode(message: Message) -> None:
     oracle.add_data(encoded(message))
     decoded = next(iter(oracle))
     assert decoded.payload == message.payload
-    assert decoded.headers == {name: _as_botocore(value) for name, value in message.headers.items()}
+    assert decoded.headers == as_botocore(message.headers)
+
+
+@given(st.lists(messages, min_size=1, max_size=2))
+def test_botocore_and_we_agree_at_every_split_point(sent: list[Message]) -> None:
+    wire = b"".join(map(encoded, sent))
+    for cut in range(len(wire) + 1):
+        decoder, oracle = MessageDecoder(), EventStreamBuffer()
+        for part in (wire[:cut], wire[cut:]):
+            decoder.feed(part)
+            oracle.add_data(part)
+            ours, theirs = list(decoder), list(oracle)
+            assert [message.payload for message in ours] == [event.payload for event in theirs]
+            assert [as_botocore(message.headers) for message in ours] == [event.headers for event in theirs]
+        assert decoder.at_boundary
+
+
+def as_botocore(headers: Mapping[str, HeaderValue]) -> dict[str, Any]:
+    return {name: _as_botocore(value) for name, value in headers.items()}
 
 
 def _as_botocore(value: HeaderValue) -> Any:
@@ -162,6 +183,157 @@ def test_no_changed_byte_goes_unnoticed(message: Message, data: st.DataObject) -
     decoder.feed(bytes(wire))
     with pytest.raises(EventStreamError):
         decoder.next_message()
+
+
+# Garbage --------------------------------------------------------------------------------------------------
+
+
+def sealed(headers: bytes, payload: bytes = b"") -> bytes:
+    """A message with right lengths and checksums, whatever the headers are."""
+    lengths = (16 + len(headers) + len(payload)).to_bytes(4, "big") + len(headers).to_bytes(4, "big")
+    body = lengths + crc32(lengths).to_bytes(4, "big") + headers + payload
+    return body + crc32(body).to_bytes(4, "big")
+
+
+header_like = st.lists(
+    st.builds(
+        lambda name, kind, rest: bytes((len(name),)) + name + bytes((kind,)) + rest,
+        st.binary(max_size=4),
+        st.integers(0, 12),
+        st.one_of(
+            st.binary(max_size=20), st.binary(max_size=20).map(lambda b: len(b).to_bytes(2, "big") + b)
+        ),
+    ),
+    max_size=4,
+).map(b"".join)
+preludes = st.tuples(
+    st.integers(0, 2**32 - 1) | st.integers(0, 200), st.integers(0, 2**32 - 1) | st.integers(0, 99)
+)
+garbage = st.one_of(
+    st.binary(max_size=200),
+    st.builds(sealed, st.binary(max_size=60) | header_like, st.binary(max_size=20)),
+    st.builds(
+        lambda lengths, rest: _with_crc(lengths[0].to_bytes(4, "big") + lengths[1].to_bytes(4, "big")) + rest,
+        preludes,
+        st.binary(max_size=100),
+    ),
+    messages.map(encoded),
+)
+
+
+def _with_crc(data: bytes) -> bytes:
+    return data + crc32(data).to_bytes(4, "big")
+
+
+@given(st.lists(garbage, max_size=4), st.data())
+@settings(max_examples=300)
+def test_garbage_raises_our_errors_only_in_pieces_of_any_size(
+    parts: list[bytes], data: st.DataObject
+) -> None:
+    wire = b"".join(parts)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(wire)), max_size=6)))
+    decoder = MessageDecoder()
+    failed = False
+    for start, end in zip([0, *cuts], [*cuts, len(wire)], strict=True):
+        try:
+            decoder.feed(wire[start:end])
+            for message in decoder:
+                encoded(message)
+        except EventStreamError:
+            failed = True
+    if failed:
+        with pytest.raises(EventStreamError):
+            decoder.next_message()
+    assert decoder.buffered_bytes <= len(wire)
+
+
+@given(st.binary(max_size=100) | header_like)
+@settings(max_examples=300)
+def test_header_blocks_of_any_kind_raise_header_errors_only(block: bytes) -> None:
+    try:
+        headers = decode_headers(block)
+    except HeaderError:
+        return
+    assert encode_headers(headers) == block
+
+
+@given(header_like, st.binary(max_size=20))
+@settings(max_examples=300)
+def test_what_we_decode_botocore_decodes_alike(headers: bytes, payload: bytes) -> None:
+    wire = sealed(headers, payload)
+    try:
+        message = decode_message(wire)
+    except EventStreamError:
+        return
+    oracle = EventStreamBuffer()
+    oracle.add_data(wire)
+    decoded = next(iter(oracle))
+    assert (decoded.headers, decoded.payload) == (as_botocore(message.headers), message.payload)
+
+
+# Memory and effort ----------------------------------------------------------------------------------------
+
+
+def test_a_long_message_is_waited_for_without_its_memory() -> None:
+    """A length within the limits is believed, but nothing is allocated before it comes."""
+    lengths = (16 + MAX_PAYLOAD_BYTES).to_bytes(4, "big") + bytes(4)
+    decoder = MessageDecoder()
+    tracemalloc.start()
+    try:
+        decoder.feed(_with_crc(lengths) + bytes(1000))
+        assert decoder.next_message() is None
+        assert tracemalloc.get_traced_memory()[1] < 100_000
+    finally:
+        tracemalloc.stop()
+    assert decoder.buffered_bytes == 1012
+
+
+def test_what_follows_an_error_is_not_kept() -> None:
+    decoder = MessageDecoder()
+    decoder.feed(bytes(12))
+    with pytest.raises(EventStreamError):
+        decoder.next_message()
+    before = decoder.buffered_bytes
+    for _ in range(100):
+        decoder.feed(bytes(10_000))
+    assert decoder.buffered_bytes == before
+
+
+def test_what_was_taken_is_not_kept() -> None:
+    wire = encode_message({}, bytes(100_000))
+    decoder = MessageDecoder()
+    tracemalloc.start()
+    try:
+        for _ in range(50):
+            decoder.feed(wire[:50])
+            assert decoder.next_message() is None
+            decoder.feed(wire[50:] + wire[:50])
+            assert decoder.next_message() is not None
+            decoder.feed(wire[50:])
+            assert decoder.next_message() is not None
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000  # of ten millions
+    finally:
+        tracemalloc.stop()
+    assert decoder.at_boundary
+
+
+def test_byte_by_byte_is_no_more_than_a_look_at_each_byte() -> None:
+    """A decoder that looked again at what it has would need hours for this message."""
+    payload = bytes(1024 * 1024)
+    decoder = MessageDecoder()
+    found = None
+    for byte in encode_message({"n": True}, payload):
+        decoder.feed(bytes((byte,)))
+        found = decoder.next_message()
+    assert found is not None
+    assert found.payload == payload
+
+
+def test_many_messages_at_once_are_taken_one_by_one() -> None:
+    """Nor may the rest be copied for each message."""
+    decoder = MessageDecoder()
+    decoder.feed(GOLDEN * 50_000)
+    assert sum(1 for _ in decoder) == 50_000
 
 
 def test_a_lying_length_is_found_in_the_prelude_already() -> None:

@@ -89,14 +89,10 @@ class Conversation:
         return str(message.headers[":exception-type"]), json.loads(message.payload)["Message"]
 
     @property
-    def refusal(self) -> tuple[int, str, str]:
-        start, body = self.sent
-        assert (start["type"], body["type"]) == (
-            "websocket.http.response.start",
-            "websocket.http.response.body",
-        )
-        headers = {name.decode(): value.decode() for name, value in start["headers"]}
-        return start["status"], headers["x-amzn-errortype"], json.loads(body["body"])["Message"]
+    def refusal(self) -> tuple[str, str]:
+        """After the upgrade, as the service does it."""
+        assert self.types == ["websocket.accept", "websocket.send", "websocket.close"]
+        return self.exception
 
 
 def scope_of(client: Any, path: str = WEBSOCKET_PATH, **parameters: Any) -> dict[str, Any]:
@@ -231,7 +227,7 @@ def test_the_standard_operation_has_a_websocket_too(make_app: MakeApp, client: A
         scope = scope_of(client, path="/stream-transcription-websocket")
         talk = Conversation(make_app(), scope)
         await talk.finished()
-        assert talk.exception[0] == "InvalidSignatureException"  # the path is signed
+        assert talk.refusal[0] == "InvalidSignatureException"  # the path is signed
 
     run(work())
 
@@ -360,16 +356,6 @@ def test_a_stream_that_is_broken_off_has_no_good_end(make_app: MakeApp, client: 
 # Refusals -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", ["/nowhere", "/medical-stream-transcription", "/_local/status"])
-def test_an_unknown_path_is_refused_by_its_status(make_app: MakeApp, client: Any, path: str) -> None:
-    async def work() -> None:
-        talk = Conversation(make_app(), scope_of(client) | {"path": path})
-        await talk.finished()
-        assert talk.refusal[:2] == (404, "UnknownOperationException")
-
-    run(work())
-
-
 @pytest.mark.parametrize(
     ("changes", "code"),
     [
@@ -377,14 +363,27 @@ def test_an_unknown_path_is_refused_by_its_status(make_app: MakeApp, client: Any
         ({"headers": [(b"host", b"elsewhere")]}, "InvalidSignatureException"),
     ],
 )
-def test_a_refused_websocket_is_upgraded_and_told_by_an_exception(
+def test_a_refused_websocket_is_told_why(
     make_app: MakeApp, client: Any, changes: dict[str, Any], code: str
 ) -> None:
     async def work() -> None:
         talk = Conversation(make_app(), scope_of(client) | changes)
         await talk.finished()
-        assert talk.exception[0] == code
-        assert talk.types == ["websocket.accept", "websocket.send", "websocket.close"]
+        assert talk.refusal[0] == code
+
+    run(work())
+
+
+@pytest.mark.parametrize("path", ["/nowhere", "/medical-stream-transcription", "/_local/status"])
+def test_a_path_that_is_no_websockets_is_refused_by_its_status(
+    make_app: MakeApp, client: Any, path: str
+) -> None:
+    async def work() -> None:
+        talk = Conversation(make_app(), scope_of(client) | {"path": path})
+        await talk.finished()
+        start, _ = talk.sent
+        assert (start["type"], start["status"]) == ("websocket.http.response.start", 404)
+        assert dict(start["headers"])[b"x-amzn-errortype"] == b"UnknownOperationException"
 
     run(work())
 
@@ -393,7 +392,7 @@ def test_a_wrong_parameter_of_the_query_is_named(make_app: MakeApp, client: Any)
     async def work() -> None:
         talk = Conversation(make_app(), scope_of(client, specialty="DENTISTRY"))
         await talk.finished()
-        code, message = talk.exception
+        code, message = talk.refusal
         assert code == "BadRequestException"
         assert "Specialty is 'DENTISTRY'" in message
 
@@ -407,7 +406,7 @@ def test_the_quota_counts_both_transports(make_app: MakeApp, client: Any) -> Non
         await until(lambda: bool(first.sent))
         second = Conversation(app, scope_of(client))
         await second.finished()
-        assert second.exception[0] == "LimitExceededException"
+        assert second.refusal[0] == "LimitExceededException"
         first.leave()
         await first.finished()
 
@@ -438,7 +437,21 @@ def test_a_plain_request_to_a_websockets_path_is_told_what_there_is(
     run(work())
 
 
-def test_an_answer_is_dated_by_the_endpoints_own_clock(keyring: Keyring, client: Any) -> None:
+def test_a_status_that_was_asked_for_refuses_the_upgrade(make_app: MakeApp, client: Any) -> None:
+    async def work() -> None:
+        app = make_app()
+        inject(app, Fault(FaultKind.REFUSE, code="ProxyTrouble", message="m", http_status=502))
+        talk = Conversation(app, scope_of(client))
+        await talk.finished()
+        start, body = talk.sent
+        assert (start["type"], start["status"]) == ("websocket.http.response.start", 502)
+        assert dict(start["headers"])[b"x-amzn-errortype"] == b"ProxyTrouble"
+        assert json.loads(body["body"]) == {"Message": "m"}
+
+    run(work())
+
+
+def test_answers_are_dated_by_the_endpoints_own_clock(keyring: Keyring, client: Any) -> None:
     async def work() -> None:
         service = TranscribeService(keyring, ServiceLimits(), now_ms=lambda: 1_795_453_475_575)
         app = TranscribeApp(service, InlineHost(lambda _: MarkersRecogniser(16_000)), EventLog(None, float))
@@ -446,8 +459,7 @@ def test_an_answer_is_dated_by_the_endpoints_own_clock(keyring: Keyring, client:
         door = Door(app.front)
         talk = Conversation(app, scope_of(client))
         await talk.finished()
-        (_, headers), *_ = door.asked
-        assert headers["date"] == "Mon, 23 Nov 2026 17:04:35 GMT"
-        assert "Signature" in talk.exception[1]
+        assert "Signature" in talk.refusal[1]
+        assert door.asked == [("add_upgrade_headers", {"date": "Mon, 23 Nov 2026 17:04:35 GMT"})]
 
     run(work())

@@ -24,6 +24,7 @@ from deploy.local.transcribe.front import Front, FrontConnection
 
 DATE = "Mon, 23 Nov 2026 17:04:35 GMT"
 FAULT = ServiceFault("LimitExceededException", "slower, please")
+INSISTING_FAULT = ServiceFault("LimitExceededException", "slower, please", http_status=503)
 
 
 class Server:
@@ -169,11 +170,13 @@ def test_a_stream_over_a_websocket_is_accepted_sent_and_ended() -> None:
     assert asked == [("add_upgrade_headers", [("x-a", "1")])]  # granian would not send them
 
 
-@pytest.mark.parametrize(("kind", "prefix"), [(Http2Carrier, "http"), (WebSocketCarrier, "websocket.http")])
-def test_a_refusal_has_status_name_date_and_message(kind: Kind, prefix: str) -> None:
-    fault = ServiceFault(FAULT.code, FAULT.message, http_status=429)
+@pytest.mark.parametrize(
+    ("kind", "prefix", "fault"),
+    [(Http2Carrier, "http", FAULT), (WebSocketCarrier, "websocket.http", INSISTING_FAULT)],
+)
+def test_a_refusal_has_status_name_date_and_message(kind: Kind, prefix: str, fault: ServiceFault) -> None:
     (start, body), _ = perform(kind, lambda carrier: carrier.refuse(fault, DATE))
-    assert (start["type"], start["status"]) == (f"{prefix}.response.start", 429)
+    assert (start["type"], start["status"]) == (f"{prefix}.response.start", fault.http_status)
     assert dict(start["headers"]) == {
         b"content-type": b"application/json",
         b"x-amzn-errortype": b"LimitExceededException",
@@ -184,11 +187,14 @@ def test_a_refusal_has_status_name_date_and_message(kind: Kind, prefix: str) -> 
     assert json.loads(body["body"]) == {"Message": "slower, please"}
 
 
-def test_a_websocket_is_refused_by_an_exception_unless_a_status_was_named() -> None:
-    (accepted, event, closed), _ = perform(WebSocketCarrier, lambda carrier: carrier.refuse(FAULT, DATE))
-    assert (accepted["type"], closed["type"]) == ("websocket.accept", "websocket.close")
-    message = decode_message(event["bytes"])
+def test_a_websocket_is_refused_after_its_upgrade_by_an_exception_and_a_close() -> None:
+    (accept, refusal, close), asked = perform(WebSocketCarrier, lambda carrier: carrier.refuse(FAULT, DATE))
+    assert accept == {"type": "websocket.accept"}
+    message = decode_message(refusal["bytes"])
     assert message.headers[":exception-type"] == "LimitExceededException"
+    assert json.loads(message.payload) == {"Message": "slower, please"}
+    assert close == {"type": "websocket.close", "code": 1000}
+    assert asked == [("add_upgrade_headers", [("date", DATE)])]
 
 
 def test_the_headers_of_an_error_are_in_lower_case() -> None:
