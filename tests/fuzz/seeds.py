@@ -78,6 +78,7 @@ def _events() -> Iterator[bytes]:
     for payload in _payloads():
         yield b"t" + payload
     yield b"x" + b"BadRequestException!" + b'{"Message":"m"}'
+    yield b"x" + b"BadRequestException!" + b'{"message":"\\ud800"}'
     yield b"e" + b"InternalFailure: it is broken"
 
 
