@@ -9,9 +9,10 @@ export UV_SYSTEM_CERTS := 1
 # Many short-lived processes import Beam: compile once instead of at each start.
 export UV_COMPILE_BYTECODE := 1
 export UV_NO_PROGRESS ?= 0
+FUZZ_SECONDS ?= 600
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit test-integration lint format bench soak fuzz setup clean
+.PHONY: help demo test test-unit test-integration lint format bench fuzz soak setup clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,17 +41,16 @@ bench: .venv/.dev ## Us and the alternative in one run, as ratios
 	$(BIN)/python -m tests.benchmarks
 	$(BIN)/python -m tests.benchmarks.streams $(STREAMS)
 
+fuzz: .venv/.dev ## Fuzz codec, parsers and the endpoint's streams, outside CI (FUZZ_SECONDS=600 for all together)
+	$(UV) run --frozen --no-sync --with atheris==3.0.0 python -m tests.fuzz --seconds $(FUZZ_SECONDS)
+
 soak: .venv/.dev ## 300 live streams of one process for ten minutes (STREAMS="--only websocket")
 	$(BIN)/python -m tests.benchmarks.streams --streams 300 --seconds 600 $(or $(STREAMS),--only http2)
-
-fuzz: .venv/.dev ## Coverage-guided fuzzing of all that reads a peer's bytes (FUZZ_SECONDS=600)
-	$(UV) run --frozen --extra local --extra dev --with atheris==3.0.0 \
-		python -m tests.fuzz --seconds $(or $(FUZZ_SECONDS),600) $(FUZZ)
 
 setup: .venv/.dev ## Create the virtual environment with everything for development
 
 clean: ## Remove virtual environments and caches in the work tree (downloads in ~/.cache/medstream stay)
-	rm -rf .uv .venv .medstream .fuzz .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .uv .venv .medstream .mypy_cache .ruff_cache .pytest_cache .hypothesis .fuzz
 
 $(UV): Makefile $(UV_REQUIREMENTS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

@@ -93,7 +93,8 @@ def message_of(body: bytes) -> str:
     if not isinstance(document, dict):
         return ""
     text = document.get("Message") or document.get("message")
-    return text if isinstance(text, str) else ""
+    # JSON can name half a character, which no UTF-8 can hold: what carries the message on would break.
+    return text.encode(errors="replace").decode() if isinstance(text, str) else ""
 
 
 def _unmodelled_error(message: Message, request_id: str | None) -> ServiceError:

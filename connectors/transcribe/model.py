@@ -137,9 +137,9 @@ def _read_text(_member: str, text: str) -> str:
 
 
 def _read_number(member: str, text: str) -> int:
-    if not re.fullmatch(r"\s*[0-9]{1,9}\s*", text):
+    if not re.fullmatch(r"[0-9]{1,9}", text.strip()):
         raise ParameterError.of(member, text, "a whole number is required")
-    return int(text)
+    return int(text.strip())
 
 
 def _read_flag(member: str, text: str) -> bool:

@@ -91,6 +91,7 @@ def test_servers_refuse_what_is_no_audio(headers: dict[str, HeaderValue]) -> Non
     [
         (b'{"Message":"a"}', "a"),
         (b'{"message":"b"}', "b"),
+        (b'{"Message":"half \\ud800 a character"}', "half ? a character"),
         (b"{}", ""),
         (b'{"Message":3}', ""),
         (b"[1]", ""),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -176,6 +177,22 @@ def test_headers_of_the_wrong_kind_are_refused(name: str, value: str) -> None:
     headers = REQUEST.to_headers() | {"x-amzn-transcribe-" + name: value}
     with pytest.raises(ParameterError, match="is required"):
         StartMedicalStreamTranscriptionRequest.from_headers(headers)
+
+
+@given(
+    st.sampled_from(sorted(replace(REQUEST, number_of_channels=2, session_id="x").to_headers())),
+    st.text(st.characters(max_codepoint=255)) | st.sampled_from(["\x1f16000", "\x8516000\xa0", "\x1c2"]),
+)
+def test_headers_of_any_kind_raise_parameter_errors_only(name: str, value: str) -> None:
+    """What `\\s` takes for a blank, `int` need not: found by fuzzing."""
+    with suppress(ParameterError):
+        StartMedicalStreamTranscriptionRequest.from_headers(REQUEST.to_headers() | {name: value})
+
+
+@pytest.mark.parametrize("value", ["\x1f16000", " 16000\t", "\x8516000\xa0"])
+def test_blanks_around_a_number_are_cut(value: str) -> None:
+    headers = REQUEST.to_headers() | {"x-amzn-transcribe-sample-rate": value}
+    assert StartMedicalStreamTranscriptionRequest.from_headers(headers) == REQUEST
 
 
 def test_flags_may_be_sent_as_false() -> None:

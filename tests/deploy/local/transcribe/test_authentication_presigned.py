@@ -72,13 +72,13 @@ def fault_of(keyring: Keyring, changed: SignedHttpRequest, now_ms: int) -> Servi
     return caught.value
 
 
-def signed_by_hand(pairs: Pairs, host: str = HOST) -> SignedHttpRequest:
-    """A URL with just these parameters, signed."""
-    canonical = canonical_request("GET", WEBSOCKET_PATH, pairs, [("host", host)], EMPTY_PAYLOAD_SHA256)
+def signed_by_hand(pairs: Pairs, header: str = "host") -> SignedHttpRequest:
+    """A URL with just these parameters, signed, and one header."""
+    canonical = canonical_request("GET", WEBSOCKET_PATH, pairs, [(header, HOST)], EMPTY_PAYLOAD_SHA256)
     scope = CredentialScope(DATE_TIME[:8], REGION)
     key = derive_signing_key(CREDENTIALS.secret_access_key, scope.date, REGION)
     signature = request_signature(key, canonical, DATE_TIME, scope)
-    bare = SignedHttpRequest("GET", WEBSOCKET_PATH, "", {"host": host})
+    bare = SignedHttpRequest("GET", WEBSOCKET_PATH, "", {header: HOST})
     return with_pairs(bare, [*pairs, (SIGNATURE_PARAMETER, signature)])
 
 
@@ -233,6 +233,12 @@ def test_another_method_path_or_host_is_refused(keyring: Keyring, now_ms: int) -
         SignedHttpRequest("GET", original.path, original.query, {}),
     ):
         assert fault_of(keyring, changed, now_ms).code == "InvalidSignatureException"
+
+
+def test_a_url_that_is_good_for_any_host_is_refused(keyring: Keyring, now_ms: int) -> None:
+    pairs = list((dict(OWN) | {"X-Amz-SignedHeaders": "x-other"}).items())
+    fault = fault_of(keyring, signed_by_hand(pairs, "x-other"), now_ms)
+    assert (fault.code, "'Host' must be" in fault.message) == ("InvalidSignatureException", True)
 
 
 def test_another_secret_is_refused(keyring: Keyring, now_ms: int) -> None:

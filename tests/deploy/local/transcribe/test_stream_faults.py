@@ -116,7 +116,7 @@ def test_bad_crc_falsifies_one_event_and_leaves_the_rest() -> None:
     stream, commands = struck(FaultKind.BAD_CRC)
     assert commands == []
     assert not stream.ended
-    first, final, second = stream.alter([EVENT, FINAL, EVENT])
+    final, first, second = stream.alter([FINAL, EVENT, EVENT])
     assert isinstance(first, Send)
     with pytest.raises(ChecksumError):
         MessageDecoder().receive_data(first.data)
@@ -149,6 +149,18 @@ def test_a_stall_holds_back_what_is_sent_and_lets_audio_in() -> None:
     assert stream.stalled_until_ms is None
     assert stream.release_if_due(NOW_MS + 5000) == []
     assert stream.alter([EVENT]) == [EVENT]
+
+
+def test_a_second_stall_holds_back_what_is_its_own() -> None:
+    stream = faults(
+        Fault(FaultKind.STALL, seconds=1), Fault(FaultKind.STALL, after_audio_events=20, seconds=1)
+    )
+    stream.act(SOON, NOW_MS)
+    stream.alter([EVENT])
+    assert stream.release_if_due(NOW_MS + 1000) == [EVENT]
+    stream.act(Progress(9.0, 20, 1), NOW_MS + 2000)
+    stream.alter([FINAL])
+    assert stream.release_if_due(NOW_MS + 3000) == [FINAL]
 
 
 def test_a_stall_without_seconds_does_not_end() -> None:
