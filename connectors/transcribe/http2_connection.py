@@ -139,7 +139,7 @@ class Http2Connection:
         while self._pending:
             window = self._h2.local_flow_control_window(STREAM_ID)
             room = min(window, self._h2.max_outbound_frame_size)
-            if room < min(len(self._pending), self._least_frame_bytes()):
+            if room < len(self._pending) and room < self._least_frame_bytes():
                 return
             piece = bytes(self._pending[:room])
             del self._pending[:room]

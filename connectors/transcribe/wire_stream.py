@@ -120,7 +120,8 @@ class WireStream(asyncio.Protocol):
         return self._protocol.request_id
 
     async def send_audio(self, payload: bytes) -> None:
-        await self._wait_until_drained()
+        if self._connection.pending_bytes or not self._writable:
+            await self._wait_until_drained()
         self._connection.send(self._protocol.send_audio(payload, self._clock.now_ms()))
         self._flush()
 
