@@ -270,6 +270,7 @@ def test_throttling_says_so(link: Link, repeat: int) -> None:
         link.inject("refuse", code="LimitExceededException", message="synthetic: slower")
         with pytest.raises(LimitExceededError, match="synthetic: slower") as caught:
             await link.open()
+        assert caught.value.request_id
         assert (caught.value.retryable, caught.value.throttling) == (True, True)
         assert final_words(await transcribe(link)) == EXPECTED
 

@@ -74,7 +74,10 @@ class TranscribeApp:
             await exchange.open_recognition(self._host)
         except ServiceFault as fault:
             _log.info("request refused: %s", fault.code)
-            await carrier.refuse(fault, self._date())
+            # The date lets a client find out that its clock is wrong.
+            await carrier.refuse(
+                fault, [("x-amzn-requestid", self._service.new_id()), ("date", self._date())]
+            )
             return
         self._exchanges.add(exchange)
         try:

@@ -47,8 +47,8 @@ class Carrier(Protocol):
     async def respond(self, headers: Headers) -> None:
         """Accept the stream."""
 
-    async def refuse(self, fault: ServiceFault, date: str) -> None:
-        """Answer with an HTTP error instead."""
+    async def refuse(self, fault: ServiceFault, common: Headers) -> None:
+        """Answer with an error instead; `common` are headers of every answer: request id and date."""
 
     async def receive(self) -> Incoming | None:
         """The next bytes, None once the client is gone; raises `ServiceFault` for what cannot be an event."""
@@ -101,8 +101,8 @@ class Http2Carrier(_AsgiCarrier):
     async def respond(self, headers: Headers) -> None:
         await self._start(200, headers)
 
-    async def refuse(self, fault: ServiceFault, date: str) -> None:
-        await self._start(fault.http_status, error_headers(fault, date))
+    async def refuse(self, fault: ServiceFault, common: Headers) -> None:
+        await self._start(fault.http_status, error_headers(fault, common))
         await self._send({"type": "http.response.body", "body": encode_error_body(fault.message)})
 
     async def _start(self, status: int, headers: Headers) -> None:
@@ -154,17 +154,17 @@ class WebSocketCarrier(_AsgiCarrier):
             self._front.add_upgrade_headers(headers)
         await self._send({"type": "websocket.accept"})
 
-    async def refuse(self, fault: ServiceFault, date: str) -> None:
+    async def refuse(self, fault: ServiceFault, common: Headers) -> None:
         """By an exception event, as the service does; by an HTTP status if the fault insists on one."""
         if fault.insists_on_status:
-            await self._refuse_upgrade(fault, date)
+            await self._refuse_upgrade(fault, common)
             return
-        await self.respond([("date", date)])
+        await self.respond(common)
         await self.send(encode_exception(fault.code, fault.message))
         await self.end()
 
-    async def _refuse_upgrade(self, fault: ServiceFault, date: str) -> None:
-        headers = _encoded(error_headers(fault, date))
+    async def _refuse_upgrade(self, fault: ServiceFault, common: Headers) -> None:
+        headers = _encoded(error_headers(fault, common))
         start = {"type": "websocket.http.response.start", "status": fault.http_status, "headers": headers}
         await self._send(start)
         body = encode_error_body(fault.message)
@@ -223,9 +223,9 @@ class WebSocketCarrier(_AsgiCarrier):
             self._front.split(piece_bytes)
 
 
-def error_headers(fault: ServiceFault, date: str) -> Headers:
-    """The headers of an answer that is no stream; the date lets a client find out that its clock is wrong."""
-    return [("content-type", "application/json"), ("x-amzn-errortype", fault.code), ("date", date)]
+def error_headers(fault: ServiceFault, common: Headers) -> Headers:
+    """The headers of an answer that is no stream; `common` has those of every answer, request id and date."""
+    return [("content-type", "application/json"), ("x-amzn-errortype", fault.code), *common]
 
 
 def _encoded(headers: Headers) -> list[tuple[bytes, bytes]]:

@@ -460,6 +460,9 @@ def test_answers_are_dated_by_the_endpoints_own_clock(keyring: Keyring, client: 
         talk = Conversation(app, scope_of(client))
         await talk.finished()
         assert "Signature" in talk.refusal[1]
-        assert door.asked == [("add_upgrade_headers", {"date": "Mon, 23 Nov 2026 17:04:35 GMT"})]
+        (asked, headers), *_ = door.asked
+        assert asked == "add_upgrade_headers"
+        assert headers["date"] == "Mon, 23 Nov 2026 17:04:35 GMT"
+        assert len(headers["x-amzn-requestid"]) == 36
 
     run(work())

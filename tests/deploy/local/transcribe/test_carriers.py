@@ -23,6 +23,7 @@ from deploy.local.transcribe.errors import ServiceFault
 from deploy.local.transcribe.front import Front, FrontConnection
 
 DATE = "Mon, 23 Nov 2026 17:04:35 GMT"
+COMMON = [("x-amzn-requestid", "request-1"), ("date", DATE)]
 FAULT = ServiceFault("LimitExceededException", "slower, please")
 INSISTING_FAULT = ServiceFault("LimitExceededException", "slower, please", http_status=503)
 
@@ -175,11 +176,12 @@ def test_a_stream_over_a_websocket_is_accepted_sent_and_ended() -> None:
     [(Http2Carrier, "http", FAULT), (WebSocketCarrier, "websocket.http", INSISTING_FAULT)],
 )
 def test_a_refusal_has_status_name_date_and_message(kind: Kind, prefix: str, fault: ServiceFault) -> None:
-    (start, body), _ = perform(kind, lambda carrier: carrier.refuse(fault, DATE))
+    (start, body), _ = perform(kind, lambda carrier: carrier.refuse(fault, COMMON))
     assert (start["type"], start["status"]) == (f"{prefix}.response.start", fault.http_status)
     assert dict(start["headers"]) == {
         b"content-type": b"application/json",
         b"x-amzn-errortype": b"LimitExceededException",
+        b"x-amzn-requestid": b"request-1",
         b"date": DATE.encode(),
     }
     assert body["type"] == f"{prefix}.response.body"
@@ -188,17 +190,17 @@ def test_a_refusal_has_status_name_date_and_message(kind: Kind, prefix: str, fau
 
 
 def test_a_websocket_is_refused_after_its_upgrade_by_an_exception_and_a_close() -> None:
-    (accept, refusal, close), asked = perform(WebSocketCarrier, lambda carrier: carrier.refuse(FAULT, DATE))
+    (accept, refusal, close), asked = perform(WebSocketCarrier, lambda carrier: carrier.refuse(FAULT, COMMON))
     assert accept == {"type": "websocket.accept"}
     message = decode_message(refusal["bytes"])
     assert message.headers[":exception-type"] == "LimitExceededException"
     assert json.loads(message.payload) == {"Message": "slower, please"}
     assert close == {"type": "websocket.close", "code": 1000}
-    assert asked == [("add_upgrade_headers", [("date", DATE)])]
+    assert asked == [("add_upgrade_headers", COMMON)]
 
 
 def test_the_headers_of_an_error_are_in_lower_case() -> None:
-    assert all(name == name.lower() for name, _ in error_headers(FAULT, DATE))
+    assert all(name == name.lower() for name, _ in error_headers(FAULT, COMMON))
 
 
 def test_http_2_sends_in_pieces_by_itself() -> None:
