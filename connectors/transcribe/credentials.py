@@ -69,12 +69,12 @@ def resolve_region(region: str | None = None, profile_name: str | None = None) -
 
 def known_regions() -> frozenset[str]:
     """Regions with Transcribe streaming, in every partition, by botocore's endpoint data."""
-    return _known_regions()
+    return frozenset(_endpoint_variants())
 
 
 def is_known_region(region: str) -> bool:
     """True when botocore's endpoint data lists Transcribe streaming in `region`."""
-    return region in _known_regions()
+    return region in _endpoint_variants()
 
 
 def check_region(region: str, *, use_fips: bool = False, use_dualstack: bool = False) -> None:
@@ -82,7 +82,7 @@ def check_region(region: str, *, use_fips: bool = False, use_dualstack: bool = F
     if is_known_region(region):
         _check_variant(region, use_fips, use_dualstack)
         return
-    near = difflib.get_close_matches(region, sorted(_known_regions()), n=3)
+    near = difflib.get_close_matches(region, sorted(_endpoint_variants()), n=3)
     hint = f"; did you mean {' or '.join(near)}?" if near else "; for example us-east-1"
     shown = bounded(repr(region), 60)
     raise UnknownRegionError(f"--region {shown}: Amazon Transcribe streaming is not offered there{hint}")
@@ -98,10 +98,6 @@ def _check_variant(region: str, use_fips: bool, use_dualstack: bool) -> None:
     raise UnknownRegionError(
         f"{options}: Amazon Transcribe streaming has no such endpoint in {region}; it has one in {having}"
     )
-
-
-def _known_regions() -> frozenset[str]:
-    return frozenset(_endpoint_variants())
 
 
 @cache
