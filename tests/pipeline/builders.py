@@ -104,7 +104,7 @@ def texts(results: Iterable[MedicalResult | None]) -> list[str]:
 
 
 class UnboundedSession(Session):
-    """A session whose shell has slots for everybody, and whose source is well unless a test says otherwise."""
+    """A session whose shell has slots for everybody, and whose source is well unless told otherwise."""
 
     def receive_batch(self, entries: Iterable[LogEntry], now: float) -> list[Command]:
         granted = self.slot_granted(now) if self.needs_slot(now, arriving=True) else []
