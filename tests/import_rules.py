@@ -60,6 +60,7 @@ PURE = frozenset(
         "pipeline.resampling",
         "pipeline.resequencer",
         "pipeline.session",
+        "pipeline.stream_slots",
         "pipeline.stream_state",
         "pipeline.timeline",
         "pipeline.transcript_text",
