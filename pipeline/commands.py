@@ -93,6 +93,14 @@ class Forget:
     """The session ended long enough ago: clear its state."""
 
 
+@dataclass(frozen=True, slots=True)
+class Observe:
+    """Something for the job's metrics: the counter `name` (`pipeline.metrics`) is increased by `value`."""
+
+    name: str
+    value: int
+
+
 Command = (
     OpenStream
     | SendAudio
@@ -105,4 +113,5 @@ Command = (
     | Reject
     | RejectSession
     | Forget
+    | Observe
 )

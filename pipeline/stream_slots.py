@@ -151,9 +151,14 @@ class StreamSlots:
             self._live[key] = True
             self._ceiling = max(self._ceiling, self._accepted)
 
-    def throttled(self, now: float) -> None:
-        """The service refused a stream for its quota; its slot is given back by `release`, as ever."""
+    def throttled(self, now: float, key: Hashable = None) -> None:
+        """The service refused a stream for its quota; its slot is given back by `release`, as ever.
+
+        `key`: whose stream it was, in case that the service seemed to accept it first.
+        """
         self.advance(now)
+        if key in self._live:
+            self._live[key] = False
         self._ceiling = max(1, min(self._ceiling, self._accepted))
         self._tokens = min(self._tokens, 0.0)
         if now - self._halved_at >= _STEP_SECONDS:  # the refusals of one burst count once

@@ -53,6 +53,7 @@ PURE = frozenset(
         "pipeline.feed",
         "pipeline.judging",
         "pipeline.limits",
+        "pipeline.metrics",
         "pipeline.ogg_opus",
         "pipeline.outputs",
         "pipeline.playback",
@@ -129,6 +130,7 @@ EVERYWHERE, IN_FUNCTIONS = "everywhere", "in functions only"
 LIBRARIES: dict[str, dict[str, str]] = {
     "apache_beam": {
         "pipeline.transforms": EVERYWHERE,
+        "pipeline.job_metrics": EVERYWHERE,
         "pipeline.graph": EVERYWHERE,
         "pipeline.options": EVERYWHERE,
         "pipeline.coders": EVERYWHERE,

@@ -228,6 +228,15 @@ def test_a_refusal_lowers_the_ceiling_to_what_is_accepted_and_halves_the_rate() 
     assert (slots.ceiling, slots.opens_per_second) == (8, 12.5), "the refusals of one burst count once"
 
 
+def test_a_stream_that_is_refused_after_it_was_accepted_counts_as_none() -> None:
+    slots = filled(4, limit=9)
+    assert slots.acquire("a", 0.0)
+    slots.opened("a", 0.0)
+    slots.throttled(0.1, "a")
+    slots.release("a", 0.1)
+    assert (slots.ceiling, slots.live) == (4, 4)
+
+
 def test_live_streams_go_on_after_a_refusal() -> None:
     slots = filled(5, limit=5)
     slots.release(4, 1.0)
