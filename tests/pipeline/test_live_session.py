@@ -120,14 +120,13 @@ def test_without_slots_every_stream_is_granted(process: Runtime) -> None:
 
 def test_who_finds_no_slot_waits_for_one_and_the_wait_is_measured(process: Runtime) -> None:
     slots = one_slot()
-    holder, stream = holding(process, slots)
+    holder, _ = holding(process, slots)
     waiting = Scene(process, slots, ScriptedStream())
     waiting.wants_a_stream()
     assert waiting.tick() == []
     assert waiting.engine.calls == ["handle_timer"]
     assert slots.levels.waiting == 1
     time.sleep(0.02)
-    process.loop.call_soon_threadsafe(stream.answer, None)
     holder.engine.answers["handle_timer"] = [EndStream(1)]
     holder.tick_until(lambda: "stream_closed" in holder.engine.calls)
     waiting.tick_until(lambda: waiting.live.streaming)
