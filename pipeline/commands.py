@@ -89,16 +89,16 @@ class RejectSession:
 
 
 @dataclass(frozen=True, slots=True)
-class Forget:
-    """The session ended long enough ago: clear its state."""
+class Observe:
+    """Something to count: the metric `name` of the job grows by `value`."""
+
+    name: str
+    value: int = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Observe:
-    """Something for the job's metrics: the counter `name` (`pipeline.metrics`) is increased by `value`."""
-
-    name: str
-    value: int
+class Forget:
+    """The session ended long enough ago: clear its state."""
 
 
 Command = (
@@ -112,6 +112,6 @@ Command = (
     | EmitSessionEnded
     | Reject
     | RejectSession
-    | Forget
     | Observe
+    | Forget
 )

@@ -54,6 +54,7 @@ from pipeline.live_stream import (
 from pipeline.outputs import PASSED_HEADERS
 from pipeline.service import ServiceSettings
 from pipeline.session import Session
+from pipeline.session_state import SessionState
 from pipeline.shared_slots import SharedSlots, SlotClaim
 
 _LOG = logging.getLogger(__name__)
@@ -160,6 +161,8 @@ class LiveSession:
         self._records: dict[int, KafkaRecord] = {}
         self._reported: StreamFailure | None = None
         self._sample_at = -math.inf
+        self._restored = session.state is SessionState.WAITING
+        self._lost_at: float | None = None
         self.trace_headers: dict[str, bytes] = {}
 
     @property
@@ -228,6 +231,16 @@ class LiveSession:
             self._sample_at = now + _SAMPLE_SECONDS
             outputs.append(Measured("outbound_ms", round(1000 * stream.waiting_seconds)))
 
+    def _time_recovery(self, now: float, outputs: list[Output]) -> None:
+        """Measure from the loss of a stream, or a restore, until audio flows live again."""
+        if self.session.state in (SessionState.WAITING, SessionState.RECOVERING):
+            if self._lost_at is None and (self._restored or self.session.failures):
+                self._lost_at = now
+        elif self.session.state not in (SessionState.OPENING, SessionState.BEHIND):
+            if self._lost_at is not None and not self.session.state.finished:
+                outputs.append(Measured("recovery_ms", round(1000 * (now - self._lost_at))))
+            self._restored, self._lost_at = False, None
+
     def _dispatch(self, event: StreamReport | LogRead, now: float) -> list[Command]:
         match event:
             case ResultsArrived(serial, results):
@@ -278,6 +291,7 @@ class LiveSession:
         if self.session.needs_slot(now, arriving=arriving) and self._gets_slot(outputs):
             self._execute(self.session.slot_granted(now), outputs)
         self._execute(event(), outputs)
+        self._time_recovery(now, outputs)
         claim = self._claim
         if claim is None or self.session.holds_slot:
             return

@@ -12,6 +12,7 @@ from typing import Any
 
 from pipeline.answers import StreamFailure
 from pipeline.commands import Command
+from pipeline.session_state import SessionState
 
 
 class ScriptedEngine:
@@ -25,6 +26,7 @@ class ScriptedEngine:
         self.needs_on_arrival = False
         self.holds = False
         self.holds_after = {"slot_granted": True, "stream_closed": False, "stream_failed": False}
+        self.state = SessionState.STREAMING
         self.held_offsets: tuple[int, ...] = ()
         self.failures = 0
         self.last_failure: StreamFailure | None = None
