@@ -304,9 +304,8 @@ def sessions_on_one_slot(process: Runtime, *streams: ScriptedStream | BaseExcept
     """Two sessions that share a slot, which the first one has; what it says opens after `streams`."""
     slots = SharedSlots(1, 1000.0)
     records = [audio_record(n, payload=bytes([n + 1]) * 1600) for n in range(3)]
-    first = Scene(
-        process, *streams, ScriptedStream(), log=HeldLog(records), slots=slots, key=("job", "first")
-    )
+    opened = (*streams, ScriptedStream())
+    first = Scene(process, *opened, log=HeldLog(records), slots=slots, key=("job", "first"))
     second = Scene(process, ScriptedStream(), log=HeldLog(records), slots=slots, key=("job", "second"))
     first.receive(*records)
     second.receive(*records)
@@ -365,7 +364,7 @@ def test_the_time_from_a_restore_to_live_audio_is_measured(process: Runtime) -> 
 
 
 def test_a_first_wait_for_a_slot_is_no_recovery(process: Runtime) -> None:
-    first, second = sessions_on_one_slot(process)
+    _, second = sessions_on_one_slot(process)
     process.remove(("job", "first"))
     second.poll(lambda: second.log.reads)
     second.log.answer()
