@@ -174,6 +174,8 @@ def test_every_error_class_has_a_stage_of_the_schema() -> None:
     stages = next(f for f in schemas.load("dead_letter")["fields"] if f["name"] == "stage")["type"]["symbols"]
     assert len(ERROR_CLASSES) >= 10
     assert {stage_of(error_class) for error_class in ERROR_CLASSES} <= set(stages) - {"UNKNOWN"}
+    given_up = (elements.SESSION_REFUSED, elements.RETRIES_EXHAUSTED)
+    assert {stage_of(error_class) for error_class in given_up} == {"TRANSCRIBE"}
 
 
 # One session, step by step
