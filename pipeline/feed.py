@@ -173,15 +173,21 @@ class AudioFeed:
     # The timeline
 
     def _place(self, offset: int, chunk: AudioChunk, taken: Taken) -> None:
-        timeline = self.timeline
-        fields: dict[str, Any] = {"last": chunk.end_of_session}
-        if chunk.media_offset_ms is not None:
-            fields["media_offset_ms"] = chunk.media_offset_ms
-        span = timeline.append(offset, chunk.sequence, chunk.samples, **fields)
-        timeline.expect(media_offset_ms=_after(span, chunk.samples, self._format.sample_rate_hertz))
+        start_ms, samples = chunk.media_offset_ms, chunk.samples
+        if start_ms is None:
+            start_ms = self.timeline.next.media_offset_ms
+        end_ms = None if start_ms is None else start_ms + samples * 1000 // self._format.sample_rate_hertz
+        span = self.timeline.append(
+            offset,
+            chunk.sequence,
+            samples,
+            media_offset_ms=start_ms,
+            media_end_ms=end_ms,
+            last=chunk.end_of_session,
+        )
         self._order.remember(chunk, span.epoch)
         self._bad_records, self._lost = 0, False
-        self.chunks += bool(chunk.samples)
+        self.chunks += bool(samples)
         if chunk.end_of_session:
             self._end = span
         taken.placed.append(Placed(span, chunk.payload))
@@ -370,9 +376,3 @@ class AudioFeed:
 def after_end(chunk: AudioChunk) -> ChunkRejected:
     """The rejection of a chunk that its producer sent behind the end of its session."""
     return ChunkRejected(AFTER_END_OF_SESSION, f"chunk {chunk.sequence} came after the end of its session")
-
-
-def _after(span: Span, samples: int, rate_hertz: int) -> int | None:
-    if span.media_offset_ms is None:
-        return None
-    return span.media_offset_ms + round(samples * 1000 / rate_hertz)
