@@ -95,6 +95,8 @@ class SessionActions:
 
     def _take(self, entry: LogEntry) -> None:
         """Take the next record of the log."""
+        if entry.chunk is not None and entry.chunk.settings and not self._books.streams:
+            self._books.enter_settings(entry.chunk.settings)
         again = self._feed.is_reported(entry.offset)
         self._carry_out(self._feed.take(entry, self._now), again=again)
 
@@ -146,7 +148,7 @@ class SessionActions:
         if self.state is SessionState.IDLE:
             self._go(SessionEvent.OPEN)
         self._observe("streams_opened")
-        self._commands.append(OpenStream(self._serial, self._format, self._books.cursor.settings))
+        self._commands.append(OpenStream(self._serial, self._format, self._books.settings))
         return self._stream
 
     def _end_stream(self, stream: StreamView, why: SessionEvent) -> None:
