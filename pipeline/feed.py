@@ -13,6 +13,7 @@ Then the hole becomes a gap, as long as media_offset_ms says.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import dataclass, field
 from math import inf
 from typing import Any
@@ -36,6 +37,7 @@ from pipeline.resequencer import Held, Resequencer, Verdict
 from pipeline.timeline import Position, Span, Timeline
 
 _SAME_MOMENT_MS = 10  # chunks that follow one another this closely leave nothing out
+_REMEMBERED_REPORTS = 256
 _LONGEST_CHUNK_MS = 30_000  # a hole that is longer by its numbers is not believed
 
 
@@ -78,6 +80,9 @@ class AudioFeed:
         self._to_end_of_log = True
         self.checked_at = -inf  # when the log was last read to its end (monotonic seconds)
         self._read_id = 0
+        self._reported: OrderedDict[int, None] = (
+            OrderedDict()
+        )  # those behind records that were held meanwhile
         self._reported_offset = max(cursor.resume.offset, cursor.reported_offset)
 
     def open_live(self) -> None:
@@ -109,7 +114,13 @@ class AudioFeed:
 
     def is_reported(self, offset: int) -> bool:
         """Whether a bad chunk at `offset` was reported before; it is read again after a rewind."""
-        return offset < self._reported_offset
+        return offset < self._reported_offset or offset in self._reported
+
+    def note_reported(self, offset: int) -> None:
+        """The chunk at `offset` has its dead letter."""
+        self._reported[offset] = None
+        while len(self._reported) > _REMEMBERED_REPORTS:
+            self._reported.popitem(last=False)
 
     def take(self, entry: LogEntry, now: float) -> Taken:
         """Take the next record of the log, a new one."""

@@ -105,6 +105,7 @@ class SessionActions:
         for offset, rejection in taken.rejected:
             if not self._feed.is_reported(offset):
                 self._commands.append(Reject(offset, rejection))
+                self._feed.note_reported(offset)
         if not again:
             self._commands.extend(Observe(name) for name in taken.observed)
         for placed in taken.placed:

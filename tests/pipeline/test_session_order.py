@@ -146,3 +146,14 @@ def test_settings_of_a_first_chunk_that_comes_second_count() -> None:
     assert session.take_snapshot().settings == opening.settings
     session.receive_batch([entry(2, settings={"specialty": "UROLOGY"})], 0.2)
     assert session.take_snapshot().settings == opening.settings, "one stream, one choice"
+
+
+def test_a_late_chunk_behind_a_held_one_is_reported_once() -> None:
+    session = opened(1)
+    session.receive_batch([loud(n, n, 5) for n in range(2, 22)], 0.1)
+    held, late = loud(30, 29, 6), loud(1, 30, 7)
+    assert "Reject" in kinds(session.receive_batch([held, late], 0.2))
+    session.stream_failed(1, RESET, 0.3)
+    read = retried(session, 2, 3.0)
+    again = (entry(0), *(loud(n, n, 5) for n in range(2, 22)), held, late)
+    assert "Reject" not in kinds(session.receive_log(read.read_id, LogSlice(again, 31, complete=True), 3.1))
