@@ -79,7 +79,7 @@ class AudioFeed:
         self._seen_offset = cursor.resume.offset
         self._to_end_of_log = True
         self.checked_at = -inf  # when the log was last read to its end (monotonic seconds)
-        self._read_id = 0
+        self._read_id, self._asked_at = 0, -inf
         self._reported: OrderedDict[int, None] = (
             OrderedDict()
         )  # those behind records that were held meanwhile
@@ -288,7 +288,7 @@ class AudioFeed:
         """Retention removed records before the next one."""
         self._lost = True
 
-    def next_read(self) -> tuple[int, int, int | None] | None:
+    def next_read(self, now: float) -> tuple[int, int, int | None] | None:
         """`(read_id, start_offset, end_offset)` of the read that brings the feed nearer to live.
 
         None when it is live. `end_offset` None means: to the end of the partition.
@@ -296,14 +296,17 @@ class AudioFeed:
         if not self.behind:
             return None
         self._read_id += 1
-        self.reading = True
+        self.reading, self._asked_at = True, now
         return self._read_id, self.timeline.next.offset, None if self._to_end_of_log else self._seen_offset
 
     def awaits(self, read_id: int) -> bool:
         return self.reading and read_id == self._read_id
 
-    def finish_read(self, next_offset: int, now: float, *, complete: bool) -> Taken:
-        """The read got as far as `next_offset`; `complete`: that is all there was in its range."""
+    def finish_read(self, next_offset: int, *, complete: bool) -> Taken:
+        """The read got as far as `next_offset`; `complete`: that is all there was in its range.
+
+        What it says of the log's end is true for the moment it was asked for, however late the answer comes.
+        """
         taken = Taken()
         self.reading = False
         self.timeline.skip(next_offset - 1)
@@ -311,8 +314,8 @@ class AudioFeed:
         self._seen_offset = max(self._seen_offset, next_offset)
         if complete and self._to_end_of_log:
             self._to_end_of_log = False
-            self.checked_at = now
-            while self.hole_is_due(now) and (first := self._order.first) is not None:
+            self.checked_at = self._asked_at
+            while self.hole_is_due(self._asked_at) and (first := self._order.first) is not None:
                 self._give_up(first, taken)
         return taken
 

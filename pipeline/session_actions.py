@@ -76,7 +76,7 @@ class SessionActions:
         self._covered_sample = self._covered()
         if cursor.format.channels > 1:  # a segment of another channel may have begun before
             self._covered_sample = min(self._covered_sample, cursor.resume.start_sample)
-        self._stuck = False  # since the last rotation, which covered nothing, there was no final
+        self._stuck = False  # since the last rotation, which covered nothing of much, there was no final
         self._source_at: float | None = None
         # Also a restored one is written at once: whoever finds the same cursor in the state later knows that
         # nobody else has had the session meanwhile.
@@ -134,7 +134,7 @@ class SessionActions:
         room_seconds = self._room_seconds
         if room_seconds < self._limits.outbound_seconds / 2:
             return
-        read = self._feed.next_read()
+        read = self._feed.next_read(self._now)
         if read is not None:
             bytes_per_second = self._format.sample_rate_hertz * self._format.bytes_per_sample
             max_bytes = int(room_seconds * bytes_per_second * _RECORD_OVERHEAD)
@@ -189,7 +189,8 @@ class SessionActions:
         self._leave_stream(StreamEvent.CLOSED)
         self._cover(round(heard_seconds * self._format.sample_rate_hertz))
         if rotating:
-            self._stuck = self._covered_sample <= covered_before
+            long = stream.uncovered_seconds(covered_before) >= self._limits.max_segment_seconds
+            self._stuck = long and self._covered_sample <= covered_before
             self._feed.rewind()
 
     # Results
