@@ -1,0 +1,253 @@
+"""A worker process: its registry of live sessions, its slots, and the shell that carries out commands.
+
+It does what `live_streams` and the stateful transform do, without threads and sockets: whatever arrives waits
+in a session's inbox until the next call from Beam, the commands of one call are executed in order, a session
+that nobody touches any more loses its stream to the orphan sweep.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from pipeline.answers import LogSlice
+from pipeline.commands import (
+    Command,
+    DropStream,
+    EndStream,
+    Observe,
+    OpenStream,
+    ReadLog,
+    Reject,
+    SendAudio,
+)
+from pipeline.elements import LogEntry
+from pipeline.failures import FailureKind
+from pipeline.live_streams import ORPHAN_SECONDS
+from pipeline.session import Session
+from pipeline.stream_slots import StreamSlots
+from tests.simulation.fake_service import Closed, FakeService, FakeStream, Heard, Lost, Opened, Report
+from tests.simulation.scheduler import Scheduler
+
+_MANY_OPENINGS_PER_SECOND = 1000.0  # the ramp has tests of its own
+
+
+@dataclass(frozen=True, slots=True)
+class LogRead:
+    """A log read came back, or failed."""
+
+    read_id: int
+    log: LogSlice | None
+
+
+Output = Command
+Engine = Callable[..., list[Command]]
+
+
+class FakeWorker:
+    """One process. `paused`: it stands still, its streams with it (SIGSTOP, or a machine that swaps)."""
+
+    def __init__(self, name: str, scheduler: Scheduler, service: FakeService, slots: int | None) -> None:
+        self.name = name
+        self.paused = False
+        self.sessions: dict[str, FakeLive] = {}
+        self.service = service
+        self.scheduler = scheduler
+        self._max_slots = slots
+        self.slots: StreamSlots | None = None
+        self.start()
+
+    def start(self) -> None:
+        """Begin with nothing, as a process does that has just been started."""
+        self.sessions = {}
+        if self._max_slots is not None:
+            self.slots = StreamSlots(self._max_slots, _MANY_OPENINGS_PER_SECOND)
+
+    def kill(self) -> None:
+        """The process is gone; its connections break, and another process takes its place."""
+        for live in self.sessions.values():
+            if live.stream is not None:
+                live.stream.drop()
+        self.paused = False
+        self.start()
+
+    def get(self, session_id: str, now: float) -> FakeLive | None:
+        """The live session, touched."""
+        live = self.sessions.get(session_id)
+        if live is not None:
+            live.touched_at = now
+        return live
+
+    def put(self, session_id: str, live: FakeLive) -> None:
+        """Make `live` the session's entry; one that stood there is dropped."""
+        old = self.sessions.get(session_id)
+        self.sessions[session_id] = live
+        if old is not None:
+            old.drop()
+
+    def remove(self, session_id: str) -> None:
+        """Drop the session's entry, if there is one."""
+        live = self.sessions.pop(session_id, None)
+        if live is not None:
+            live.drop()
+
+    def sweep(self) -> None:
+        """Drop what nobody has touched for long; comes again and again."""
+        now = self.scheduler.now
+        if not self.paused:
+            for session_id, live in list(self.sessions.items()):
+                if live.orphaned(now):
+                    self.remove(session_id)
+        self.scheduler.after(ORPHAN_SECONDS / 4, self.sweep)
+
+    @property
+    def live_streams(self) -> int:
+        """Streams that this process holds."""
+        return sum(live.stream is not None for live in self.sessions.values())
+
+    def check_slots(self) -> None:
+        """Never more streams than slots, and no stream without one."""
+        if self.slots is not None and self._max_slots is not None:
+            assert self.slots.live <= self._max_slots, "more slots than there are"
+            assert self.live_streams <= self._max_slots, "more live streams than slots"
+
+
+class FakeLive:
+    """A session engine with its stream, its inbox and the offsets of the records at hand."""
+
+    def __init__(self, session: Session, worker: FakeWorker, read: Callable[[FakeLive, ReadLog], None]) -> None:
+        self.session = session
+        self.stream: FakeStream | None = None
+        self.timer_due_at: float | None = None
+        self.touched_at = worker.scheduler.now
+        self.dropped = False
+        self.max_read_bytes = 0
+        self._worker = worker
+        self._read = read
+        self._inbox: deque[Report | LogRead] = deque()
+        self._records: set[int] = set()
+
+    def orphaned(self, now: float) -> bool:
+        """Untouched for longer than any timer would leave it."""
+        allowed_seconds = ORPHAN_SECONDS if self.stream is not None else 10 * ORPHAN_SECONDS
+        return now - self.touched_at > allowed_seconds
+
+    def drop(self) -> None:
+        """Give up stream and slot; the session can be recovered from its cursor at any time."""
+        self.dropped = True
+        self._drop_stream()
+        if self._worker.slots is not None:
+            self._worker.slots.release(self, self._worker.scheduler.now)
+            self._worker.slots.cancel(self)
+
+    def _drop_stream(self) -> None:
+        if self.stream is not None:
+            self.stream.drop()
+            self.stream = None
+
+    def deliver(self, read: LogRead) -> None:
+        """A log read came back."""
+        self._inbox.append(read)
+
+    # Calls from Beam
+
+    def receive(self, entries: list[LogEntry], now: float) -> list[Output]:
+        """A batch of the session's records from the source, after whatever has arrived meanwhile."""
+        outputs: list[Output] = []
+        self._drain(outputs, now)
+        self._keep(entries)
+        self._call(self.session.receive_batch, (entries,), outputs, now, arriving=True)
+        return outputs
+
+    def handle_timer(self, now: float) -> list[Output]:
+        """What has arrived meanwhile, and whatever time brings about."""
+        outputs: list[Output] = []
+        self._drain(outputs, now)
+        self._call(self.session.handle_timer, (), outputs, now)
+        return outputs
+
+    def _keep(self, entries: Iterable[LogEntry]) -> None:
+        self._records.update(entry.offset for entry in entries)
+
+    def _drain(self, outputs: list[Output], now: float) -> None:
+        self._records = set(self.session.held_offsets)
+        while self._inbox:
+            self._dispatch(self._inbox.popleft(), outputs, now)
+        if self.stream is not None:
+            progress = (self.stream.serial, self.stream.written_samples)
+            self._call(self.session.stream_progress, progress, outputs, now)
+
+    def _dispatch(self, event: Report | LogRead, outputs: list[Output], now: float) -> None:
+        session, slots = self.session, self._worker.slots
+        match event:
+            case Heard(serial, results):
+                self._call(session.receive_results, (serial, results), outputs, now)
+            case Opened(serial, stream_id):
+                if slots is not None and self._is_current(serial):
+                    slots.opened(self, now)
+                self._call(session.stream_opened, (serial, stream_id, "request"), outputs, now)
+            case Closed(serial):
+                self._forget_stream(serial)
+                self._call(session.stream_closed, (serial,), outputs, now)
+            case Lost(serial, failure):
+                if slots is not None and self._is_current(serial) and failure.kind is FailureKind.THROTTLED:
+                    slots.throttled(now)
+                self._forget_stream(serial)
+                self._call(session.stream_failed, (serial, failure), outputs, now)
+            case LogRead(read_id, None):
+                self._call(session.log_failed, (read_id,), outputs, now)
+            case LogRead(read_id, log):
+                assert log is not None
+                self._keep(log.entries)
+                self._call(session.receive_log, (read_id, log), outputs, now)
+
+    def _is_current(self, serial: int) -> bool:
+        return self.stream is not None and self.stream.serial == serial
+
+    def _forget_stream(self, serial: int) -> None:
+        if self._is_current(serial):
+            self.stream = None
+
+    # The engine and its commands
+
+    def _call(
+        self, engine: Engine, arguments: tuple[object, ...], outputs: list[Output], now: float, *, arriving: bool = False
+    ) -> None:
+        session, slots = self.session, self._worker.slots
+        if session.needs_slot(now, arriving=arriving) and (slots is None or slots.acquire(self, now)):
+            self._execute(session.slot_granted(now), outputs)
+        self._execute(engine(*arguments, now), outputs)
+        if slots is not None and not session.holds_slot:
+            slots.release(self, now)
+        self._worker.check_slots()
+
+    def _execute(self, commands: list[Command], outputs: list[Output]) -> None:
+        for command in commands:
+            match command:
+                case SendAudio(serial, payload):
+                    self._send(serial, payload)
+                case OpenStream(serial, audio):
+                    assert self.stream is None, "a session has one stream at a time"
+                    assert self.session.holds_slot, "a stream needs a slot"
+                    self.stream = self._worker.service.open(serial, audio, self._inbox.append, self._worker)
+                case EndStream(serial):
+                    if self.stream is not None and self._is_current(serial):
+                        self.stream.end()
+                case DropStream(serial):
+                    if self._is_current(serial):
+                        self._drop_stream()
+                case ReadLog():
+                    self._read(self, command)
+                case Observe():
+                    pass
+                case Reject(offset):
+                    assert offset in self._records, "the shell has no record to reject at this offset"
+                    outputs.append(command)
+                case _:
+                    outputs.append(command)
+
+    def _send(self, serial: int, payload: bytes) -> None:
+        """A stream that broke meanwhile takes nothing; the engine will hear of it."""
+        if self.stream is not None and self._is_current(serial):
+            self.stream.send(payload)

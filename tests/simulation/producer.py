@@ -1,0 +1,187 @@
+"""What a producer writes, and when: its session's chunks in their order, and everything that goes wrong.
+
+A plan is made before the run. Chunk i is due when its audio has been spoken (at the producer's pace). It may be
+written once more within twenty chunks, come up to eight chunks late, never come, or come as a record that
+is no chunk. A producer may fall silent for longer than a stream is kept; it does so between words only, since
+no engine can join a word that two streams were told halves of.
+"""
+
+from __future__ import annotations
+
+import random
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from pipeline.elements import NOT_AVRO, AudioChunk, AudioFormat
+from pipeline.errors import ChunkRejected
+from tests.simulation.settings import ProducerTrouble
+from tests.simulation.speech import RATE_HERTZ
+
+_DUPLICATE_CHUNKS = 20  # a chunk is repeated within so many of its successors
+_CLEAN_CHUNKS = 25  # around a restart of the sequence nothing else goes wrong
+_REORDER_SECONDS = 1.5  # less than the engine's reorder wait, in audio and on the clock
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One record: `chunk` is None for one that cannot be decoded.
+
+    `epoch` counts how often the sequence has begun again: what only the producer knows.
+    """
+
+    at: float
+    session_id: str
+    epoch: int
+    sequence: int
+    chunk: AudioChunk | None
+    rejection: ChunkRejected | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """How a producer sends `pcm`. `end`: "mark" on the last chunk, "empty" chunk with the mark, or "none"."""
+
+    session_id: str
+    format: AudioFormat
+    chunk_samples: int
+    media_offsets: bool
+    pace: float
+    start: float
+    end: str
+
+
+@dataclass(slots=True)
+class _Plan:
+    """Indexes of chunks: which are dropped, garbage, late by how many, repeated behind which."""
+
+    dropped: set[int] = field(default_factory=set)
+    garbage: set[int] = field(default_factory=set)
+    late: dict[int, int] = field(default_factory=dict)
+    repeated: dict[int, int] = field(default_factory=dict)
+    restart: int | None = None
+
+    def epoch(self, index: int) -> int:
+        return int(self.restart is not None and index >= self.restart)
+
+
+def write_all(rng: random.Random, script: Script, pcm: bytes, trouble: ProducerTrouble) -> list[Write]:
+    """The records of a session in the order of their writing."""
+    size = script.chunk_samples * script.format.bytes_per_sample
+    parts = [pcm[start : start + size] for start in range(0, len(pcm), size)]
+    if script.end == "empty":
+        parts.append(b"")
+    plan = _plan(rng, parts, trouble)
+    due, paused = _times(rng, script, parts, plan, trouble)
+    _delay(rng, script, plan, due, paused, trouble)
+    chunks = list(_chunks(script, parts, plan))
+    keyed: list[tuple[float, int]] = []  # (place among the chunks, index)
+    for index in range(len(parts)):
+        if index not in plan.dropped:
+            keyed.append((index + plan.late.get(index, 0) + (0.3 if index in plan.late else 0.0), index))
+        if index in plan.repeated:
+            keyed.append((max(plan.repeated[index], plan.late.get(index, 0)) + index + 0.6, index))
+    keyed.sort()
+    return [
+        _write(script, plan, chunks[index], index, due[min(int(place), len(due) - 1)])
+        for place, index in keyed
+    ]
+
+
+def _plan(rng: random.Random, parts: list[bytes], trouble: ProducerTrouble) -> _Plan:
+    plan, count = _Plan(), len(parts)
+    if count > 3 and rng.random() < trouble.restart_share:
+        restart = rng.randint(1, count - 2)
+        if parts[restart] != parts[0]:  # a chunk that equals the first one is a repetition of it
+            plan.restart = restart
+    for index in range(0 if trouble.head else 1, count):
+        if not _is_clean(plan, index):
+            _trouble_chunk(rng, plan, index, count, trouble)
+    if len(plan.dropped) == count:
+        plan.dropped.discard(count - 1)
+    return plan
+
+
+def _is_clean(plan: _Plan, index: int) -> bool:
+    return plan.restart is not None and abs(index - plan.restart) <= _CLEAN_CHUNKS
+
+
+def _trouble_chunk(
+    rng: random.Random, plan: _Plan, index: int, count: int, trouble: ProducerTrouble
+) -> None:
+    drawn = rng.random()
+    if drawn < trouble.drop_share:
+        long = rng.random() < trouble.long_drop_share
+        hole = range(index, index + (rng.randint(10, 40) if long else rng.randint(*trouble.drop_chunks)))
+        plan.dropped.update(i for i in hole if i < count and not _is_clean(plan, i))
+    elif index not in plan.dropped and drawn < trouble.drop_share + trouble.garbage_share:
+        plan.garbage.add(index)
+    elif index not in plan.dropped and drawn > 1.0 - trouble.duplicate_share:
+        plan.repeated[index] = rng.randint(0, _DUPLICATE_CHUNKS)
+
+
+def _times(
+    rng: random.Random, script: Script, parts: list[bytes], plan: _Plan, trouble: ProducerTrouble
+) -> tuple[list[float], list[int]]:
+    """When each chunk is due, and the indexes before which the producer pauses."""
+    at, due, paused, before = script.start, [], [], b""
+    for index, part in enumerate(parts):
+        at += script.pace * len(part) / script.format.bytes_per_sample / RATE_HERTZ
+        if index not in plan.dropped and part:
+            quiet = before and between_words(before, part, script.format.channels)
+            if quiet and rng.random() < trouble.pause_share:
+                at += rng.uniform(4.5, 9.0)
+                paused.append(index)
+            before = part
+        due.append(at)
+    return due, paused
+
+
+def between_words(before: bytes, after: bytes, channels: int) -> bool:
+    """Whether no word goes on from the chunk `before` to the chunk `after`, on any channel."""
+    pairs = ((before[2 * c - 2 * channels], after[2 * c]) for c in range(channels))
+    return all(old == 0 or old != new for old, new in pairs)
+
+
+def _delay(
+    rng: random.Random,
+    script: Script,
+    plan: _Plan,
+    due: list[float],
+    paused: list[int],
+    trouble: ProducerTrouble,
+) -> None:
+    """Let chunks be late: never over a pause, never for longer than the engine waits."""
+    for index in range(0 if trouble.head else 1, len(due)):
+        if index in plan.dropped or _is_clean(plan, index) or rng.random() >= trouble.reorder_share:
+            continue
+        furthest = min(trouble.reorder_chunks, int(_REORDER_SECONDS * RATE_HERTZ / script.chunk_samples))
+        late = rng.randint(1, max(1, furthest))
+        over_pause = bisect_right(paused, index + late) > bisect_right(paused, index)
+        waits_seconds = due[min(index + late, len(due) - 1)] - due[index]
+        if not over_pause and waits_seconds <= _REORDER_SECONDS and not _is_clean(plan, index + late):
+            plan.late[index] = late
+
+
+def _chunks(script: Script, parts: list[bytes], plan: _Plan) -> Iterator[AudioChunk]:
+    sample, first = 0, 0
+    for index, part in enumerate(parts):
+        if index == plan.restart:
+            sample, first = 0, index
+        yield AudioChunk(
+            script.session_id,
+            index - first,
+            part,
+            script.format,
+            media_offset_ms=sample * 1000 // RATE_HERTZ if script.media_offsets else None,
+            end_of_session=script.end != "none" and index == len(parts) - 1,
+        )
+        sample += len(part) // script.format.bytes_per_sample
+
+
+def _write(script: Script, plan: _Plan, chunk: AudioChunk, index: int, at: float) -> Write:
+    epoch = plan.epoch(index)
+    if index in plan.garbage:
+        rejection = ChunkRejected(NOT_AVRO, "garbage of the simulation")
+        return Write(at, script.session_id, epoch, chunk.sequence, None, rejection)
+    return Write(at, script.session_id, epoch, chunk.sequence, chunk)
