@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
+
 from connectors.transcribe.model import MedicalResult
 from pipeline.cursor import SessionCursor, SessionStatus
-from pipeline.elements import FinalTranscript, Gap, SessionSummary, SourceRange
+from pipeline.elements import (
+    LOST_OFFSETS,
+    FinalTranscript,
+    Gap,
+    PartialTranscript,
+    SessionSummary,
+    SourceRange,
+)
 from pipeline.feed import AudioFeed
-from pipeline.reassembly import MONO, channel_key
+from pipeline.reassembly import channel_key, channel_keys
+from pipeline.timeline import Span
 
 
 class SessionBooks:
@@ -50,23 +61,43 @@ class SessionBooks:
         self.dirty = True
         return final
 
-    def enter_stream_end(self, feed: AudioFeed) -> None:
-        """The service has answered everything it was sent: finals speak for the whole timeline."""
-        feed.timeline.cover_all()
-        end = self._cursor.format.seconds(feed.timeline.next.start_sample)
-        self.ends = {key: max(end, seconds) for key, seconds in (self.ends or {MONO: 0.0}).items()}
+    def partial(
+        self, result: MedicalResult, stream_id: str, *, superseded: bool = False
+    ) -> PartialTranscript:
+        """An unfinished segment as it is published; nothing is entered."""
+        return PartialTranscript(
+            session_id=self._session_id,
+            result_id=result.result_id,
+            channel_id=result.channel_id,
+            start_time=result.start_time,
+            end_time=result.end_time,
+            alternatives=result.alternatives,
+            stream_id=stream_id,
+            superseded=superseded,
+        )
+
+    def enter_heard(self, seconds: float) -> None:
+        """The service has said all it has to say up to `seconds` of the timeline, on every channel."""
+        keys = {*channel_keys(self._cursor.format.channels), *self.ends}
+        self.ends = {key: max(seconds, self.ends.get(key, 0.0)) for key in keys}
         self.dirty = True
 
-    def enter_gap(self, reason: str, feed: AudioFeed) -> None:
-        """Audio of unknown length is missing before the timeline's next sample."""
-        at = self._cursor.format.seconds(feed.timeline.next.start_sample)
-        self._gaps.append(Gap(at, at, reason))
-        self.dirty = True
+    def enter_gaps(self, spans: Iterable[Span]) -> None:
+        """Gaps that are behind the session for good."""
+        self._gaps += [self._gap(span) for span in spans]
+
+    def _gap(self, span: Span) -> Gap:
+        seconds = self._cursor.format.seconds
+        return Gap(seconds(span.start_sample), seconds(span.end_sample), span.gap)
 
     def close(self, reason: str, feed: AudioFeed) -> SessionSummary:
         """The summary for the session's SessionEnded record."""
         self.dirty = True
         end = feed.timeline.next
+        gaps = [*self._gaps, *(self._gap(span) for span in feed.timeline.gaps)]
+        if feed.lost_unseen:
+            end_seconds = self._cursor.format.seconds(end.start_sample)
+            gaps.append(Gap(end_seconds, end_seconds, LOST_OFFSETS))
         opened = self._cursor.opened_offset
         return SessionSummary(
             session_id=self._session_id,
@@ -74,7 +105,7 @@ class SessionBooks:
             segments=self._segments,
             chunks=feed.chunks,
             audio_seconds=self._cursor.format.seconds(end.start_sample),
-            gaps=tuple(self._gaps),
+            gaps=tuple(gaps),
             streams=self.streams,
             retries=self.retries,
             source=self._source(opened, max(opened, end.offset - 1)),
@@ -83,21 +114,16 @@ class SessionBooks:
     def take_snapshot(self, status: SessionStatus, feed: AudioFeed) -> SessionCursor:
         """The cursor to write now; its version is one more than the last."""
         last = self._cursor
-        self._cursor = SessionCursor(
+        self._cursor = replace(
+            last,
             version=last.version + 1,
             status=status,
-            partition=last.partition,
-            resume=feed.timeline.resume,
             channel_end_times=dict(self.ends),
             next_segment_index=self._segments,
-            format=last.format,
-            settings=last.settings,
-            opened_offset=last.opened_offset,
-            origin_ms=last.origin_ms,
-            chunks=feed.covered_chunks,
             streams=self.streams,
             retries=self.retries,
             gaps=tuple((gap.start_time, gap.end_time, gap.reason) for gap in self._gaps),
+            **feed.memory(),
         )
         self.dirty = False
         return self._cursor

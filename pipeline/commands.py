@@ -89,6 +89,14 @@ class RejectSession:
 
 
 @dataclass(frozen=True, slots=True)
+class Observe:
+    """Something to count: the metric `name` of the job grows by `value`."""
+
+    name: str
+    value: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class Forget:
     """The session ended long enough ago: clear its state."""
 
@@ -104,5 +112,6 @@ Command = (
     | EmitSessionEnded
     | Reject
     | RejectSession
+    | Observe
     | Forget
 )

@@ -14,7 +14,10 @@ from enum import Enum
 from typing import Any
 
 from pipeline.elements import AudioFormat, SessionSettings
+from pipeline.resequencer import Fingerprint, Hole
 from pipeline.timeline import Position
+
+_POSITION = ("offset", "sequence", "start_sample", "media_offset_ms", "epoch")
 
 
 class SessionStatus(Enum):
@@ -29,7 +32,9 @@ class SessionStatus(Enum):
 class SessionCursor:
     """See the module. `channel_end_times`: seconds on the timeline of the end of the last final emitted per
     channel id ("" for a single channel). `origin_ms`: wall clock (Unix epoch, milliseconds) of the timeline's
-    zero, when the producer sends `captured_at`."""
+    zero, when the producer sends `captured_at`. `ahead_offsets`: records behind `resume` that finals cover.
+    `reported_offset`: bad records before it have their dead letters. `fingerprints`, `holes`: what is
+    remembered of the chunks before `resume`, to know repeated and late ones."""
 
     version: int
     status: SessionStatus
@@ -45,6 +50,10 @@ class SessionCursor:
     streams: int = 0
     retries: int = 0
     gaps: tuple[tuple[float, float, str], ...] = field(default=())
+    ahead_offsets: tuple[int, ...] = ()
+    reported_offset: int = 0
+    fingerprints: tuple[Fingerprint, ...] = ()
+    holes: tuple[Hole, ...] = ()
 
     def to_record(self) -> dict[str, Any]:
         """As a record of the schema `session_cursor`."""
@@ -63,6 +72,10 @@ class SessionCursor:
             "streams": self.streams,
             "retries": self.retries,
             "gaps": [{"start_time": start, "end_time": end, "reason": why} for start, end, why in self.gaps],
+            "ahead_offsets": list(self.ahead_offsets),
+            "reported_offset": self.reported_offset,
+            "fingerprints": [asdict(fingerprint) for fingerprint in self.fingerprints],
+            "holes": [asdict(hole) for hole in self.holes],
         }
 
     @classmethod
@@ -72,7 +85,7 @@ class SessionCursor:
             version=record["version"],
             status=SessionStatus(record["status"]),
             partition=record["partition"],
-            resume=Position(record["offset"], record["sequence"], record["start_sample"]),
+            resume=Position(*(record[field] for field in _POSITION)),
             channel_end_times=dict(record["channel_end_times"]),
             next_segment_index=record["next_segment_index"],
             format=AudioFormat(record["sample_rate_hertz"], record["channels"]),
@@ -83,4 +96,8 @@ class SessionCursor:
             streams=record["streams"],
             retries=record["retries"],
             gaps=tuple((g["start_time"], g["end_time"], g["reason"]) for g in record["gaps"]),
+            ahead_offsets=tuple(record["ahead_offsets"]),
+            reported_offset=record["reported_offset"],
+            fingerprints=tuple(Fingerprint(**fingerprint) for fingerprint in record["fingerprints"]),
+            holes=tuple(Hole(**hole) for hole in record["holes"]),
         )

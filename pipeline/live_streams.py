@@ -35,6 +35,7 @@ from pipeline.commands import (
     EmitSessionEnded,
     EndStream,
     Forget,
+    Observe,
     OpenStream,
     ReadLog,
     Reject,
@@ -70,7 +71,9 @@ class FailureReport:
     failures: int
 
 
-Output = EmitFinal | EmitPartial | EmitSessionEnded | Reject | RejectSession | Forget | FailureReport
+Output = (
+    EmitFinal | EmitPartial | EmitSessionEnded | Reject | RejectSession | Observe | Forget | FailureReport
+)
 
 
 class SessionLog(Protocol):
@@ -221,14 +224,20 @@ class LiveSession:
         outputs = self._drain(now)
         self._keep(records)
         self._note_trace(records[-1])
+        self._grant(now, outputs, arriving=True)
         self._execute(self.session.receive_batch(self._decoder.entries(records), now), outputs)
         return outputs
 
     def handle_timer(self, now: float) -> list[Output]:
         """What has arrived meanwhile, and whatever time brings about."""
         outputs = self._drain(now)
+        self._grant(now, outputs)
         self._execute(self.session.handle_timer(now), outputs)
         return outputs
+
+    def _grant(self, now: float, outputs: list[Output], *, arriving: bool = False) -> None:
+        if self.session.needs_slot(now, arriving=arriving):
+            self._execute(self.session.slot_granted(now), outputs)
 
     def record(self, offset: int) -> KafkaRecord | None:
         """The record at `offset` among those of the last call's batch and log reads, for its dead letter."""
@@ -246,7 +255,8 @@ class LiveSession:
 
     def _drain(self, now: float) -> list[Output]:
         outputs: list[Output] = []
-        self._records = {}
+        held = self.session.held_offsets
+        self._records = {offset: self._records[offset] for offset in held if offset in self._records}
         while self._inbox:
             self._execute(self._dispatch(self._inbox.popleft(), now), outputs)
         if self._stream is not None:

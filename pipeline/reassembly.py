@@ -14,10 +14,16 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from connectors.transcribe.model import MedicalAlternative, MedicalItem, MedicalResult
+from pipeline.stream_clock import StreamClock
 
 MONO = ""  # key of the only channel when results carry no ChannelId
 _FINISHED_KEPT = 256  # finals remembered per stream, to drop a repeated one
 _SAME_TIME_SECONDS = 0.01  # the service rounds its times to hundredths
+
+
+def channel_keys(channels: int) -> tuple[str, ...]:
+    """The keys that a session of so many channels has."""
+    return (MONO,) if channels == 1 else tuple(f"ch_{index}" for index in range(channels))
 
 
 def channel_key(result: MedicalResult) -> str:
@@ -28,12 +34,12 @@ def channel_key(result: MedicalResult) -> str:
 class Reassembler:
     """Takes the results of one stream in the order of arrival.
 
-    `base_seconds`: where the stream's first sample lies on the session's timeline. `cuts`: by channel, up to
-    where finals have been emitted already.
+    `clock`: where the stream's audio lies on the session's timeline. `cuts`: by channel, up to where finals
+    have been emitted already.
     """
 
-    def __init__(self, base_seconds: float, cuts: Mapping[str, float]) -> None:
-        self._base_seconds = base_seconds
+    def __init__(self, clock: StreamClock, cuts: Mapping[str, float]) -> None:
+        self._clock = clock
         self._cuts = dict(cuts)
         self._open: dict[str, MedicalResult] = {}
         self._finished: OrderedDict[str, None] = OrderedDict()
@@ -43,7 +49,7 @@ class Reassembler:
         if result.result_id in self._finished:
             return None
         key = channel_key(result)
-        placed = cut_before(shift(result, self._base_seconds), self._cuts.get(key, 0.0))
+        placed = cut_before(place(result, self._clock), self._cuts.get(key, 0.0))
         if not result.is_partial:
             self._finish(key, result.result_id)
         if placed is None:
@@ -68,27 +74,25 @@ class Reassembler:
         return tuple(self._open.values())
 
 
-def shift(result: MedicalResult, seconds: float) -> MedicalResult:
-    """`result` with every time moved by `seconds` (stream time to session time)."""
-    if not seconds:
-        return result
+def place(result: MedicalResult, clock: StreamClock) -> MedicalResult:
+    """`result` with every time moved from the stream's to the session's."""
     return replace(
         result,
-        start_time=_round(result.start_time + seconds),
-        end_time=_round(result.end_time + seconds),
-        alternatives=tuple(_shift_alternative(a, seconds) for a in result.alternatives),
+        start_time=clock.start(result.start_time),
+        end_time=clock.end(result.end_time),
+        alternatives=tuple(_place_alternative(a, clock) for a in result.alternatives),
     )
 
 
-def _shift_alternative(alternative: MedicalAlternative, seconds: float) -> MedicalAlternative:
+def _place_alternative(alternative: MedicalAlternative, clock: StreamClock) -> MedicalAlternative:
     return replace(
         alternative,
         items=tuple(
-            replace(i, start_time=_round(i.start_time + seconds), end_time=_round(i.end_time + seconds))
+            replace(i, start_time=clock.start(i.start_time), end_time=clock.end(i.end_time))
             for i in alternative.items
         ),
         entities=tuple(
-            replace(e, start_time=_round(e.start_time + seconds), end_time=_round(e.end_time + seconds))
+            replace(e, start_time=clock.start(e.start_time), end_time=clock.end(e.end_time))
             for e in alternative.entities
         ),
     )
@@ -131,10 +135,6 @@ def _middle(start: float, end: float) -> float:
     return (start + end) / 2
 
 
-def _round(seconds: float) -> float:
-    return round(seconds, 3)
-
-
 _UNHEARD_MARGIN_SECONDS = 2.0  # a channel without an open segment may be this far from its first partial
 
 
@@ -151,5 +151,5 @@ def covered_seconds(
         return max(ends.values(), default=0.0)
     opened = {channel_key(result): result.start_time for result in open_results}
     heard = max(ends.values(), default=0.0) - _UNHEARD_MARGIN_SECONDS
-    keys = {f"ch_{index}" for index in range(channels)} | set(ends)
+    keys = {*channel_keys(channels), *ends}
     return max(0.0, min(opened.get(key, max(ends.get(key, 0.0), heard)) for key in keys))

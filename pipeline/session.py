@@ -1,395 +1,364 @@
 """The session engine: one pure state machine per session; events and `now` in, commands out.
 
 Kafka is the log; the cursor says from where it must be read again; the stream of the service is a cache that
-may vanish at any moment. A session therefore has two simple parts:
-
-- its stream (`stream_state` has the table): none, opening, open, ending;
-- its feed (`feed`): live, or behind and reading the log. A lost stream, a killed worker, a restored
-  checkpoint and
-  a full outbound buffer all lead to the same place: behind.
+may vanish at any moment. A session therefore has three parts: its state (`session_state` has the table), its
+feed of audio (`feed`: live, or behind and reading the log) and its stream (`stream_view`). A lost stream, a
+killed worker, a restored checkpoint and a full outbound buffer all lead to the same place: behind.
 
 Events never block and touch nothing outside; the shell (`live_streams`) executes the commands in order. `now`
 is seconds of any monotonic clock, the same one for every call of a session's life in a process.
+
+The shell also lends slots, for only so many streams may live at once. It asks `needs_slot` before each call,
+says `slot_granted`, and takes the slot back when `holds_slot` is no longer true.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from connectors.transcribe.model import MedicalResult
 from pipeline.answers import LogSlice, StreamFailure
-from pipeline.books import SessionBooks
-from pipeline.commands import (
-    Command,
-    DropStream,
-    EmitFinal,
-    EmitPartial,
-    EmitSessionEnded,
-    EndStream,
-    Forget,
-    OpenStream,
-    ReadLog,
-    Reject,
-    RejectSession,
-    SendAudio,
-)
+from pipeline.commands import Command, DropStream, Forget, Reject
 from pipeline.cursor import SessionCursor, SessionStatus
-from pipeline.elements import (
-    LOST_OFFSETS,
-    SESSION_REFUSED,
-    AudioChunk,
-    LogEntry,
-    PartialTranscript,
-    SessionSettings,
-)
+from pipeline.elements import RETRIES_EXHAUSTED, SESSION_REFUSED, AudioChunk, LogEntry, SessionSettings
 from pipeline.errors import ChunkRejected
-from pipeline.feed import AudioFeed
-from pipeline.limits import SessionLimits
-from pipeline.reassembly import Reassembler, covered_seconds
-from pipeline.stream_state import StreamEvent, StreamState, next_state
+from pipeline.failures import FailureKind
+from pipeline.feed import after_end
+from pipeline.session_actions import SessionActions
+from pipeline.session_state import SessionEvent, SessionState
+from pipeline.stream_state import StreamEvent, StreamState
+from pipeline.stream_view import StreamView
 from pipeline.timeline import Position
 
 END_OF_SESSION = "END_OF_SESSION"
 SESSION_TIMEOUT = "SESSION_TIMEOUT"
 REJECTED = "REJECTED"
 
-_RECORD_OVERHEAD = 1.2  # Avro fields and headers beside the payload, when a log read is sized in bytes
-
 
 def opening_cursor(
     chunk: AudioChunk, offset: int, partition: int, defaults: SessionSettings
 ) -> SessionCursor:
-    """The cursor of a session whose first chunk is `chunk`, at `offset`."""
+    """The cursor of a session whose first chunk at hand is `chunk`, at `offset`; sequences count from 0."""
+    captured_at_ms, media_offset_ms = chunk.captured_at_ms, chunk.media_offset_ms or 0
     return SessionCursor(
         version=0,
         status=SessionStatus.ACTIVE,
         partition=partition,
-        resume=Position(offset, chunk.sequence, 0),
+        resume=Position(offset, 0, 0, 0),
         channel_end_times={},
         next_segment_index=0,
         format=chunk.format,
         settings=defaults.overridden(chunk.settings),
         opened_offset=offset,
-        origin_ms=chunk.captured_at_ms,
+        origin_ms=None if captured_at_ms is None else captured_at_ms - media_offset_ms,
     )
 
 
-class Session:
+class Session(SessionActions):
     """See the module. A cursor of version 0 opens a new session; any other is restored, and so begins behind.
 
-    `backoff` maps the number of failures in a row (from 1) to the seconds until the next stream. `failures`
-    is that number now (a final ends the row), `last_failure` why the last stream was lost.
+    `backoff` maps the number of failures in a row (from 1) to the seconds until the next stream.
     """
 
-    def __init__(
-        self,
-        cursor: SessionCursor,
-        *,
-        session_id: str,
-        topic: str,
-        limits: SessionLimits,
-        backoff: Callable[[int], float],
-        now: float,
-    ) -> None:
-        self.session_id = session_id
-        self._format = cursor.format
-        self._status = cursor.status
-        self._limits = limits
-        self._backoff = backoff
-        self._books = SessionBooks(cursor, session_id=session_id, topic=topic)
-        self._feed = AudioFeed(cursor)
-        self._stream = StreamState.NONE
-        self._serial, self._stream_id, self._request_id = 0, "", ""
-        self._reassembler = Reassembler(0.0, self._books.ends)
-        self._sent_samples, self._written_samples = 0, 0
-        self.failures, self._retry_at = 0, now
-        self.last_failure: StreamFailure | None = None
-        self._last_audio_at, self._last_answer_at, self._ended_at = now, now, now
-        if cursor.version == 0:
-            self._feed.open_live()
-            self._books.dirty = True
+    def _begin(self, now: float) -> None:
+        self._now, self._commands = now, []
 
-    # Events: audio
+    def _answer(self) -> list[Command]:
+        """Draw the conclusions from what has changed; returns the commands of the event."""
+        self._advance()
+        return self._commands
+
+    # Slots
+
+    def needs_slot(self, now: float, *, arriving: bool = False) -> bool:
+        """Whether the session would open a stream if it might; `arriving`: a batch is at hand."""
+        wants = self.state is SessionState.WAITING or (arriving and self.state is SessionState.IDLE)
+        return wants and not self.holds_slot and now >= self._retry.retry_at
+
+    def slot_granted(self, now: float) -> list[Command]:
+        """One stream may be opened."""
+        self._begin(now)
+        self.holds_slot = True
+        if self.state is SessionState.WAITING:
+            self._go(SessionEvent.SLOT)
+        return self._answer()
+
+    # Audio
 
     def receive_batch(self, entries: Iterable[LogEntry], now: float) -> list[Command]:
         """Records of this session from the source, in the order of their offsets."""
-        commands: list[Command] = []
+        self._begin(now)
         self._last_audio_at = now
         for entry in entries:
-            rejection = self._feed.see(entry, self._status)
-            if rejection is not None:
-                commands.append(Reject(entry.offset, rejection))
-            elif (
-                entry.chunk is not None and self._feed.is_new(entry) and self._status is SessionStatus.ACTIVE
-            ):
-                self._take_or_fall_behind(entry.offset, entry.chunk, commands)
-        self._advance(commands, now)
+            self._receive(entry)
+        commands = self._answer()
+        if self.state is SessionState.IDLE:
+            self.holds_slot = False
         return commands
 
-    def _take_or_fall_behind(self, offset: int, chunk: AudioChunk, commands: list[Command]) -> None:
-        if self._feed.behind or not self._can_take():
-            self._feed.behind = True
-        else:
-            self._take(offset, chunk, commands)
+    def _receive(self, entry: LogEntry) -> None:
+        behind = self._feed.behind
+        self._feed.see(entry.offset)
+        if entry.rejection is not None:
+            self._commands.append(Reject(entry.offset, entry.rejection))
+        if not self._feed.is_new(entry):
+            return
+        if self.state.finished:
+            self._refuse_late(entry)
+        elif not behind and (entry.chunk is None or self._can_take):
+            self._take(entry)
+        elif not behind:
+            self._fall_behind()
 
+    @property
     def _can_take(self) -> bool:
-        if self._stream is StreamState.NONE:
-            return self.failures == 0
-        return (
-            self._stream is not StreamState.ENDING and self._outbound_seconds < self._limits.outbound_seconds
-        )
+        if self._stream is None:
+            return self.holds_slot
+        return self._stream.state is not StreamState.ENDING and self._room_seconds > 0
+
+    def _fall_behind(self) -> None:
+        """A record was seen and stays in the log; while a stream ends that is no news."""
+        if self.state is SessionState.IDLE:
+            self._go(SessionEvent.AUDIO)
+        elif self._stream is not None and self._stream.state is not StreamState.ENDING:
+            self._go(SessionEvent.FULL)
+            self._observe("outbound_overflows")
+
+    def _refuse_late(self, entry: LogEntry) -> None:
+        if entry.chunk is None or self._feed.is_duplicate(entry.chunk):
+            return
+        refused = ChunkRejected(SESSION_REFUSED, "this session was given up; see its first dead letter")
+        ended = self.state is SessionState.ENDED
+        self._commands.append(Reject(entry.offset, after_end(entry.chunk) if ended else refused))
+
+    @property
+    def wants_audio(self) -> bool:
+        """For a source that can wait: whether a chunk would go on now, instead of being read again later."""
+        return not self._feed.behind and (self._stream is None or self._can_take)
+
+    @property
+    def held_offsets(self) -> list[int]:
+        """Offsets of records that wait for others before them; they may still be rejected."""
+        return self._feed.held_offsets
+
+    # The log
 
     def receive_log(self, read_id: int, log: LogSlice, now: float) -> list[Command]:
         """The answer to ReadLog."""
         if not self._feed.awaits(read_id):
             return []
-        commands: list[Command] = []
+        self._begin(now)
         if log.lost is not None:
-            self._books.enter_gap(LOST_OFFSETS, self._feed)
+            self._feed.note_lost()
         for entry in log.entries:
-            if entry.chunk is None or not self._feed.is_new(entry):
-                continue
-            rejection = self._feed.judge(entry.chunk)
-            if rejection is None:
-                self._take(entry.offset, entry.chunk, commands)
-            elif not self._feed.is_reported(entry.offset):
-                commands.append(Reject(entry.offset, rejection))
-        self._feed.finish_read(log.next_offset, complete=log.complete)
-        self._advance(commands, now)
-        return commands
+            if self._feed.is_new(entry):
+                self._take(entry)
+        self._carry_out(self._feed.finish_read(log.next_offset, now, complete=log.complete))
+        return self._answer()
 
     def log_failed(self, read_id: int, now: float) -> list[Command]:
         """A log read did not succeed (the broker is away); it is tried again after a backoff."""
         if self._feed.awaits(read_id):
             self._feed.abandon_read()
-            self._note_failure(now)
+            self._retry.note(now)
         return []
 
-    def _take(self, offset: int, chunk: AudioChunk, commands: list[Command]) -> None:
-        span = self._feed.place(offset, chunk)
-        if span is None:
-            return
-        start = max(span.start_sample, self._covered_sample())
-        if start >= span.end_sample:
-            return
-        if self._stream is StreamState.NONE:
-            self._open_stream(start, commands)
-        self._sent_samples += span.end_sample - start
-        skipped_bytes = (start - span.start_sample) * self._format.bytes_per_sample
-        commands.append(SendAudio(self._serial, chunk.payload[skipped_bytes:]))
-
-    def _covered_sample(self) -> int:
-        seconds = covered_seconds(self._format.channels, self._books.ends, self._reassembler.open_results)
-        return round(seconds * self._format.sample_rate_hertz)
+    # The stream
 
     @property
-    def _outbound_seconds(self) -> float:
-        return self._format.seconds(self._sent_samples - self._written_samples)
+    def failures(self) -> int:
+        """Failures in a row, as of now."""
+        return self._retry.failures
 
-    # Events: the stream
+    @property
+    def last_failure(self) -> StreamFailure | None:
+        """Why the last stream was lost."""
+        return self._retry.last_failure
 
-    def _open_stream(self, base_sample: int, commands: list[Command]) -> None:
-        self._stream = next_state(self._stream, StreamEvent.OPEN)
-        self._serial += 1
-        self._books.streams += 1
-        self._sent_samples, self._written_samples = 0, 0
-        self._reassembler = Reassembler(self._format.seconds(base_sample), self._books.ends)
-        commands.append(OpenStream(self._serial, self._format, self._books.cursor.settings))
+    def _current(self, serial: int) -> StreamView | None:
+        return self._stream if self._stream is not None and self._stream.serial == serial else None
 
     def stream_opened(self, serial: int, stream_id: str, request_id: str | None, now: float) -> list[Command]:
         """The service accepted the stream."""
-        if self._is_current(serial):
-            self._stream = next_state(self._stream, StreamEvent.OPENED)
-            self._stream_id, self._request_id = stream_id, request_id or ""
-            self._last_answer_at = now
-        return []
+        stream = self._current(serial)
+        if stream is None:
+            return []
+        self._begin(now)
+        stream.opened(stream_id, request_id, now)
+        if self.state is SessionState.OPENING:
+            self._go(SessionEvent.OPENED)
+        return self._answer()
 
     def stream_progress(self, serial: int, written_samples: int, now: float) -> list[Command]:
         """`written_samples` of this stream's audio have left the outbound buffer so far."""
-        commands: list[Command] = []
-        if self._is_current(serial):
-            self._written_samples = written_samples
-            self._advance(commands, now)
-        return commands
+        stream = self._current(serial)
+        if stream is None:
+            return []
+        self._begin(now)
+        stream.wrote(written_samples)
+        if stream.healthy(self._limits, now):
+            self._retry.forget()
+        return self._answer()
 
     def receive_results(self, serial: int, results: Iterable[MedicalResult], now: float) -> list[Command]:
         """Results of the stream in the order of arrival."""
-        if not self._is_current(serial):
+        stream = self._current(serial)
+        if stream is None:
             return []
-        self._last_answer_at = now
-        commands: list[Command] = []
+        self._begin(now)
+        stream.last_answer_at = now
         for result in results:
-            placed = self._reassembler.receive(result)
-            if placed is not None:
-                commands.append(self._partial(placed) if placed.is_partial else self._final(placed))
-        return commands
-
-    def _final(self, result: MedicalResult) -> EmitFinal:
-        final = self._books.enter_final(result, self._stream_id, self._request_id or None, self._feed)
-        self._feed.timeline.cover(self._covered_sample())
-        self.failures = 0
-        return EmitFinal(final)
-
-    def _partial(self, result: MedicalResult, *, superseded: bool = False) -> EmitPartial:
-        partial = PartialTranscript(
-            session_id=self.session_id,
-            result_id=result.result_id,
-            channel_id=result.channel_id,
-            start_time=result.start_time,
-            end_time=result.end_time,
-            alternatives=result.alternatives,
-            stream_id=self._stream_id,
-            superseded=superseded,
-        )
-        return EmitPartial(partial)
+            placed = stream.heard(result, now)
+            if placed is None:
+                continue
+            if placed.is_partial:
+                self._show(placed, stream)
+            elif stream.reaches_seam(placed):
+                self._show(placed, stream, superseded=True)
+            else:
+                self._publish(placed, stream)
+        self._rotate_if_due()
+        return self._commands
 
     def stream_closed(self, serial: int, now: float) -> list[Command]:
         """The service ended the stream without error, after everything was sent."""
-        if not self._is_current(serial):
+        stream = self._current(serial)
+        if stream is None:
             return []
-        if self._stream is not StreamState.ENDING:
-            early = StreamFailure("EndedEarly", "the service ended the stream before it was asked to")
+        early = self._why_too_early(stream)
+        if early is not None:
             return self.stream_failed(serial, early, now)
-        commands = self._leave_stream(StreamEvent.CLOSED)
-        self._books.enter_stream_end(self._feed)
-        self.failures = 0
-        self._advance(commands, now)
-        return commands
+        self._begin(now)
+        self._believe(stream)
+        self._retry.forget()
+        self.holds_slot = self.state is SessionState.ROTATING
+        self._go(SessionEvent.CLOSED)
+        return self._answer()
+
+    def _why_too_early(self, stream: StreamView) -> StreamFailure | None:
+        if stream.state is not StreamState.ENDING:
+            return StreamFailure("EndedEarly", "the service ended the stream before it was asked to")
+        if self.state is SessionState.DRAINING and stream.reassembler.open_results and not self.failures:
+            # Heard once more: a segment without a final may have lost it by accident.
+            return StreamFailure("EndedEarly", "the service ended the stream before a segment's final")
+        return None
 
     def stream_failed(self, serial: int, failure: StreamFailure, now: float) -> list[Command]:
         """The stream is lost; what finals do not cover will be read again and sent to another one."""
-        if not self._is_current(serial):
+        if self._current(serial) is None:
             return []
-        commands = self._leave_stream(StreamEvent.FAILED)
+        self._begin(now)
+        self._lose_stream(failure)
+        return self._answer()
+
+    def _lose_stream(self, failure: StreamFailure) -> None:
+        self._leave_stream(StreamEvent.FAILED)
         self._feed.rewind()
+        self.holds_slot = False
         self._books.retries += 1
-        self.last_failure = failure
-        self._note_failure(now)
+        self._retry.note_stream(failure, self._now)
+        self._observe("throttles" if failure.kind is FailureKind.THROTTLED else "stream_retries")
         if not failure.retryable:
-            self._refuse(failure, commands, now)
-        self._advance(commands, now)
-        return commands
+            self._give_up(SESSION_REFUSED, REJECTED, failure)
+        elif self._retry.exhausted:
+            self._give_up(RETRIES_EXHAUSTED, RETRIES_EXHAUSTED, failure)
+        else:
+            self._go(SessionEvent.LOST)
 
-    def _leave_stream(self, event: StreamEvent) -> list[Command]:
-        """No stream from here on; whatever was shown of unfinished segments is withdrawn."""
-        self._stream = next_state(self._stream, event)
-        self._sent_samples, self._written_samples = 0, 0
-        withdrawn: list[Command] = [self._partial(r, superseded=True) for r in self._reassembler.open_results]
-        self._reassembler = Reassembler(0.0, self._books.ends)
-        return withdrawn
-
-    def _note_failure(self, now: float) -> None:
-        self.failures += 1
-        self._retry_at = now + self._backoff(self.failures)
-
-    def _is_current(self, serial: int) -> bool:
-        return serial == self._serial and self._stream is not StreamState.NONE
-
-    # Events: time
+    # Time
 
     def handle_timer(self, now: float) -> list[Command]:
         """Whatever time alone brings about; call it at `next_timer` or later."""
-        commands: list[Command] = []
-        if self._status is not SessionStatus.ACTIVE:
+        self._begin(now)
+        if self.state.finished:
             forget = now >= self._ended_at + self._limits.ended_retention_seconds
             return [Forget()] if forget else []
-        if self._stream is StreamState.ENDING:
-            self._check_drain(commands, now)
-        elif self._stream is not StreamState.NONE and self._idle(now):
-            self._end_stream(commands, now)
-        self._advance(commands, now)
-        return commands
+        self._look_at_stream()
+        if self._feed.hole_is_due(now):
+            self._feed.check_log()
+        return self._answer()
 
-    def _idle(self, now: float) -> bool:
-        quiet_seconds = now - self._last_audio_at
-        return not self._feed.behind and quiet_seconds >= self._limits.idle_close_seconds
-
-    def _check_drain(self, commands: list[Command], now: float) -> None:
-        if now - self._last_answer_at >= self._limits.drain_timeout_seconds:
-            commands.append(DropStream(self._serial))
-            late = StreamFailure("DrainTimeout", "no last results after the closing frame")
-            commands.extend(self.stream_failed(self._serial, late, now))
+    def _look_at_stream(self) -> None:
+        stream = self._stream
+        if stream is None:
+            return
+        if stream.state is StreamState.ENDING:
+            if self._now - stream.last_answer_at >= self._limits.drain_timeout_seconds:
+                self._commands.append(DropStream(stream.serial))
+                self._lose_stream(StreamFailure("DrainTimeout", "no last results after the closing frame"))
+        elif not self._has_more and self._now - self._last_audio_at >= self._limits.idle_close_seconds:
+            self._observe("streams_closed_idle")
+            self._end_stream(stream, SessionEvent.END)
+        else:
+            self._rotate_if_due()
 
     def next_timer(self, now: float) -> float:
         """When `handle_timer` should be called if nothing else happens before."""
-        if self._status is not SessionStatus.ACTIVE:
-            return self._ended_at + self._limits.ended_retention_seconds
-        if self._stream is not StreamState.NONE or self._feed.reading:
-            recent = now - self._last_audio_at < self._limits.poll_flowing_seconds
-            flowing = recent and self._stream is not StreamState.ENDING
-            return now + (self._limits.poll_flowing_seconds if flowing else self._limits.poll_paused_seconds)
+        limits = self._limits
+        if self.state.finished:
+            return self._ended_at + limits.ended_retention_seconds
+        if self.state is SessionState.WAITING:
+            return max(self._retry.retry_at, now + limits.poll_waiting_seconds)
+        if self._stream is not None or self._feed.reading:
+            recent = now - self._last_audio_at < limits.poll_flowing_seconds
+            flowing = recent and self.state not in (SessionState.DRAINING, SessionState.ROTATING)
+            return now + (limits.poll_flowing_seconds if flowing else limits.poll_paused_seconds)
         if self._feed.behind:
-            return max(self._retry_at, now + self._limits.poll_paused_seconds)
-        return self._last_audio_at + self._limits.session_timeout_seconds
+            return max(self._retry.retry_at, now + limits.poll_paused_seconds)
+        hole_since = self._feed.hole_since
+        if hole_since is not None:
+            return max(now, hole_since + limits.reorder_wait_seconds)
+        return self._last_audio_at + limits.session_timeout_seconds
 
     # What follows from the state as it is
 
-    def _advance(self, commands: list[Command], now: float) -> None:
-        if self._status is not SessionStatus.ACTIVE or self._feed.reading:
+    @property
+    def _has_more(self) -> bool:
+        """Whether audio is known that was not sent yet."""
+        return self._feed.behind or self._feed.hole_since is not None
+
+    def _advance(self) -> None:
+        if self.state.finished or self._feed.reading:
             return
-        if self._feed.behind:
-            self._catch_up(commands, now)
-        if self._feed.behind:
+        if self.state is SessionState.WAITING and not self._feed.behind:
+            self._go(SessionEvent.NOTHING_LEFT)
+        if self.state is SessionState.IDLE and self._feed.behind:
+            self._go(SessionEvent.AUDIO)
+        if self.state in (SessionState.RECOVERING, SessionState.BEHIND):
+            self._catch_up()
+        if self._has_more:
             return
         if self._feed.end_marked:
-            self._end_session(END_OF_SESSION, commands, now)
-        elif now - self._last_audio_at >= self._limits.session_timeout_seconds:
-            self._end_session(SESSION_TIMEOUT, commands, now)
+            self._end_session(END_OF_SESSION)
+        elif self._now - self._last_audio_at >= self._limits.session_timeout_seconds:
+            self._end_session(SESSION_TIMEOUT)
 
-    def _catch_up(self, commands: list[Command], now: float) -> None:
-        room_seconds = self._limits.outbound_seconds - self._outbound_seconds
-        waits = now < self._retry_at or self._stream is StreamState.ENDING
-        if waits or room_seconds < self._limits.outbound_seconds / 2:
+    def _catch_up(self) -> None:
+        """Read the log as there is room, until everything seen was sent.
+
+        After a failure the stream comes first: an outage costs neither reads nor memory.
+        """
+        stream = self._stream
+        if not self._feed.behind:
+            self._caught_up(stream)
+        elif self._now < self._retry.retry_at:
             return
-        read = self._feed.next_read()
-        if read is not None:
-            bytes_per_second = self._format.sample_rate_hertz * self._format.bytes_per_sample
-            commands.append(ReadLog(*read, max_bytes=int(room_seconds * bytes_per_second * _RECORD_OVERHEAD)))
+        elif self.failures and stream is None:
+            self._open_stream()
+        elif not self.failures or stream is None or stream.state is not StreamState.OPENING:
+            self._read_log()
 
-    def _end_session(self, reason: str, commands: list[Command], now: float) -> None:
-        if self._stream in (StreamState.OPENING, StreamState.OPEN):
-            self._end_stream(commands, now)
-        elif self._stream is StreamState.NONE:
-            self._status = SessionStatus.ENDED
-            self._close(reason, commands, now)
+    def _caught_up(self, stream: StreamView | None) -> None:
+        if stream is None:
+            self._go(SessionEvent.NOTHING_LEFT)
+            self.holds_slot = False
+        elif stream.state is StreamState.OPEN:
+            self._go(SessionEvent.CAUGHT_UP)
 
-    def _end_stream(self, commands: list[Command], now: float) -> None:
-        self._stream = next_state(self._stream, StreamEvent.END)
-        self._last_answer_at = now
-        commands.append(EndStream(self._serial))
-
-    def _refuse(self, failure: StreamFailure, commands: list[Command], now: float) -> None:
-        self._status = SessionStatus.REFUSED
-        rejection = ChunkRejected(SESSION_REFUSED, f"{failure.code}: {failure.message}")
-        start_offset = self._feed.timeline.resume.offset
-        commands.append(RejectSession(start_offset, max(start_offset, self._feed.seen_offset - 1), rejection))
-        self._close(REJECTED, commands, now)
-
-    def _close(self, reason: str, commands: list[Command], now: float) -> None:
-        self._ended_at = now
-        commands.append(EmitSessionEnded(self._books.close(reason, self._feed)))
-
-    # The cursor
-
-    @property
-    def cursor(self) -> SessionCursor:
-        """The last cursor taken: that of Beam state, unless one of the two is ahead or of another worker."""
-        return self._books.cursor
-
-    @property
-    def dirty(self) -> bool:
-        """Whether the cursor has to be written."""
-        return self._books.dirty
-
-    @property
-    def wants_audio(self) -> bool:
-        """For a source that can wait: whether a chunk would go on now, instead of being read again later."""
-        return not self._feed.behind and (self._stream is StreamState.NONE or self._can_take())
-
-    @property
-    def partition(self) -> int:
-        return self._books.cursor.partition
-
-    def take_snapshot(self) -> SessionCursor:
-        """The cursor to write now; its version is one more than the last."""
-        return self._books.take_snapshot(self._status, self._feed)
+    def _end_session(self, reason: str) -> None:
+        stream = self._stream
+        if stream is not None and stream.state is not StreamState.ENDING:
+            self._end_stream(stream, SessionEvent.END)
+        elif self.state is SessionState.IDLE:
+            self._go(SessionEvent.DONE)
+            self._close(reason)

@@ -1,87 +1,156 @@
 """The session's own timeline: which record of the log carries which samples.
 
 Positions are samples per channel since the first chunk of the session. The timeline remembers a span for
-every chunk that was handed to the service and is not yet covered by a final; that is all it takes to resume
-from Kafka at the right record, and to name the records behind a result.
+every chunk and every gap that no final covers yet; that is all it takes to resume from Kafka at the right
+record, and to name the records behind a result.
+
+Chunks stand on it in the order of their sequence, which need not be that of the log: `ahead` holds the
+offsets of records that finals cover although a record before them is still needed.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
-class ChunkSpan:
-    """One chunk on the timeline: samples `[start_sample, end_sample)` are the payload of the record at
-    `offset`.
+class Position:
+    """A place in the log and on the timeline.
+
+    The record at `offset` (or the next of the session after it) is the first to be looked at; the chunk with
+    `sequence` is expected next and begins at `start_sample`. `media_offset_ms`: what its producer should give
+    as its media_offset_ms, when that is known. `epoch`: how often the producer's sequence has begun again.
+    """
+
+    offset: int
+    sequence: int
+    start_sample: int
+    media_offset_ms: int | None = None
+    epoch: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Samples `[start_sample, end_sample)`: the audio of the record at `offset`, or a gap before that record.
+
+    `sequence`, `media_offset_ms` and `epoch` are what was expected at its start. `gap`: why audio is missing;
+    empty for a chunk. `last`: the chunk ends the session.
     """
 
     offset: int
     sequence: int
     start_sample: int
     end_sample: int
-
-
-@dataclass(frozen=True, slots=True)
-class Position:
-    """A place in the log and on the timeline: the record at `offset` (or the next of the session after it)
-    is expected to have `sequence` and to begin at `start_sample`."""
-
-    offset: int
-    sequence: int
-    start_sample: int
+    media_offset_ms: int | None = None
+    epoch: int = 0
+    gap: str = ""
+    last: bool = False
 
 
 class Timeline:
     """Spans of the audio not yet covered, and the position of the chunk that comes next."""
 
-    def __init__(self, start: Position) -> None:
-        self._spans: deque[ChunkSpan] = deque()
+    def __init__(self, start: Position, ahead: Iterable[int] = ()) -> None:
         self.next = start
+        self.ahead = set(ahead)
+        self._spans: deque[Span] = deque()
 
-    def append(self, offset: int, sequence: int, samples: int) -> ChunkSpan:
-        """Put the chunk at `offset` behind everything so far; returns its span."""
+    def append(self, offset: int, sequence: int, samples: int, **expected: object) -> Span:
+        """Put the chunk at `offset` behind everything so far; returns its span.
+
+        `expected`: further fields of the span. Nothing may be missing before it (`append_gap` first).
+        """
         start = self.next.start_sample
-        span = ChunkSpan(offset, sequence, start, start + samples)
-        if samples:
-            self._spans.append(span)
-        self.next = Position(offset + 1, sequence + 1, span.end_sample)
+        fields: dict[str, object] = {"media_offset_ms": self.next.media_offset_ms} | expected
+        span = Span(offset, sequence, start, start + samples, epoch=self.next.epoch, **fields)  # type: ignore[arg-type]
+        self._spans.append(span)
+        self.next = replace(
+            self.next,
+            offset=max(self.next.offset, offset + 1),
+            sequence=sequence + 1,
+            start_sample=span.end_sample,
+        )
         return span
 
+    def append_gap(self, offset: int, until_sequence: int, samples: int, reason: str) -> Span:
+        """Let `samples` be missing before the chunk `until_sequence`, which is the record at `offset`."""
+        here = self.next
+        end = here.start_sample + samples
+        span = Span(
+            offset, here.sequence, here.start_sample, end, here.media_offset_ms, here.epoch, gap=reason
+        )
+        self._spans.append(span)
+        self.next = replace(here, sequence=until_sequence, start_sample=end)
+        return span
+
+    def expect(self, **changes: object) -> None:
+        """Change what is expected of the next chunk."""
+        self.next = replace(self.next, **changes)  # type: ignore[arg-type]
+
     def skip(self, offset: int) -> None:
-        """Pass over a record that carries no audio of the session (rejected, or a duplicate)."""
+        """Pass over the record at `offset`: it was looked at."""
         if offset >= self.next.offset:
-            self.next = Position(offset + 1, self.next.sequence, self.next.start_sample)
+            self.next = replace(self.next, offset=offset + 1)
 
-    def cover(self, sample: int) -> None:
-        """Forget the spans that end at or before `sample`: a final speaks for them."""
-        while self._spans and self._spans[0].end_sample <= sample:
-            self._spans.popleft()
+    def cover(self, sample: int, held: Iterable[int] = ()) -> list[Span]:
+        """Forget the spans that end at or before `sample`: a final speaks for them. Returns the gaps of them.
 
-    def cover_all(self) -> None:
-        """Forget every span: the service has answered all there was."""
-        self._spans.clear()
-
-    @property
-    def resume(self) -> Position:
-        """Where to read again if everything uncovered had to be sent once more."""
-        if not self._spans:
-            return self.next
-        first = self._spans[0]
-        return Position(first.offset, first.sequence, first.start_sample)
-
-    def rewind(self) -> int:
-        """Go back to `resume`: the uncovered chunks, whose number is returned, will be read again from the
-        log.
+        The chunk that ends the session stays, so that whoever resumes meets the end again. `held`: offsets of
+        records that were looked at and wait for others.
         """
-        uncovered = len(self._spans)
-        self.next = self.resume
+        gaps: list[Span] = []
+        while self._spans and self._spans[0].end_sample <= sample and not self._spans[0].last:
+            span = self._spans.popleft()
+            if span.gap:
+                gaps.append(span)
+            else:
+                self.ahead.add(span.offset)
+        resume_offset = self._resume_offset(held)
+        self.ahead = {offset for offset in self.ahead if offset > resume_offset}
+        return gaps
+
+    def close(self) -> None:
+        """Forget everything, the end included: the session is over."""
+        self._spans.clear()
+        self.ahead.clear()
+
+    def resume(self, held: Iterable[int] = ()) -> Position:
+        """Where to read again if everything uncovered had to be sent once more."""
+        offset = self._resume_offset(held)
+        if not self._spans:
+            return replace(self.next, offset=offset)
+        first = self._spans[0]
+        return Position(offset, first.sequence, first.start_sample, first.media_offset_ms, first.epoch)
+
+    def _resume_offset(self, held: Iterable[int]) -> int:
+        return (
+            min((span.offset for span in self._spans), default=self.next.offset)
+            if not held
+            else min(self.next.offset, *held, *(span.offset for span in self._spans))
+        )
+
+    def rewind(self, held: Iterable[int] = ()) -> int:
+        """Go back to `resume`: the uncovered chunks with audio, whose number is returned, will be read again
+        from the log.
+        """
+        uncovered = self.uncovered_chunks
+        self.next = self.resume(held)
         self._spans.clear()
         return uncovered
 
     @property
     def uncovered_chunks(self) -> int:
+        """Chunks with audio that no final covers."""
+        return sum(not span.gap and span.end_sample > span.start_sample for span in self._spans)
+
+    @property
+    def gaps(self) -> list[Span]:
+        """The gaps that no final covers yet."""
+        return [span for span in self._spans if span.gap]
+
+    def __len__(self) -> int:
         return len(self._spans)
 
     def offsets(self, start_sample: int, end_sample: int) -> tuple[int, int]:
@@ -90,9 +159,11 @@ class Timeline:
         A range that is not (or no longer) on the timeline answers with its nearest neighbour.
         """
         meeting = [
-            s.offset for s in self._spans if s.end_sample > start_sample and s.start_sample < end_sample
+            span.offset
+            for span in self._spans
+            if span.end_sample > start_sample and span.start_sample < end_sample and not span.gap
         ]
         if meeting:
-            return meeting[0], meeting[-1]
+            return min(meeting), max(meeting)
         nearest = self._spans[0].offset if self._spans else max(0, self.next.offset - 1)
         return nearest, nearest

@@ -59,8 +59,13 @@ PURE = frozenset(
         "pipeline.reassembly",
         "pipeline.resampling",
         "pipeline.resequencer",
+        "pipeline.retry_budget",
         "pipeline.session",
+        "pipeline.session_actions",
+        "pipeline.session_state",
+        "pipeline.stream_clock",
         "pipeline.stream_state",
+        "pipeline.stream_view",
         "pipeline.timeline",
         "pipeline.transcript_text",
     }

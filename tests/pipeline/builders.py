@@ -11,7 +11,7 @@ from typing import Any
 
 from connectors.kafka.records import CREATE_TIME, KafkaRecord
 from connectors.transcribe.model import MedicalAlternative, MedicalItem, MedicalResult
-from pipeline.commands import Command
+from pipeline.commands import Command, Observe
 from pipeline.cursor import SessionCursor
 from pipeline.elements import AudioChunk, AudioFormat, LogEntry, SessionSettings
 from pipeline.limits import SessionLimits
@@ -103,12 +103,26 @@ def texts(results: Iterable[MedicalResult | None]) -> list[str]:
     return [item.content for r in results if r is not None for item in r.alternatives[0].items]
 
 
+class UnboundedSession(Session):
+    """A session whose shell has slots for everybody: one is granted as soon as it is needed."""
+
+    def receive_batch(self, entries: Iterable[LogEntry], now: float) -> list[Command]:
+        granted = self.slot_granted(now) if self.needs_slot(now, arriving=True) else []
+        return [*granted, *super().receive_batch(entries, now)]
+
+    def handle_timer(self, now: float) -> list[Command]:
+        granted = self.slot_granted(now) if self.needs_slot(now) else []
+        return [*granted, *super().handle_timer(now)]
+
+
 def engine(
     cursor: SessionCursor | None = None, *, limits: SessionLimits = LIMITS, now: float = 0.0
 ) -> Session:
-    """A session engine; without a cursor it opens with chunk 0 at offset 0. Every backoff is two seconds."""
+    """A session engine with slots for everybody; without a cursor it opens with chunk 0 at offset 0. Every
+    backoff is two seconds.
+    """
     opening = cursor or opening_cursor(chunk(0), 0, 0, SessionSettings())
-    return Session(
+    return UnboundedSession(
         opening,
         session_id="session-1",
         topic="audio",
@@ -119,5 +133,10 @@ def engine(
 
 
 def kinds(commands: Iterable[Command]) -> list[str]:
-    """Names of the commands' classes."""
-    return [type(command).__name__ for command in commands]
+    """Names of the commands' classes, what is only counted left out."""
+    return [type(command).__name__ for command in commands if not isinstance(command, Observe)]
+
+
+def doings(commands: Iterable[Command]) -> list[Command]:
+    """The commands, what is only counted left out."""
+    return [command for command in commands if not isinstance(command, Observe)]

@@ -37,7 +37,7 @@ PARTIAL, FINAL = vector("partial-result.json"), vector("final-result.json")
 
 
 def test_the_documented_partial_and_final_pass_once_each() -> None:
-    reassembler = Reassembler(0.0, {})
+    reassembler = Reassembler(StreamClock(0.0), {})
     assert reassembler.receive(PARTIAL) == PARTIAL
     assert reassembler.open_results == (PARTIAL,)
     assert reassembler.receive(FINAL) == FINAL
@@ -52,7 +52,7 @@ def test_the_documented_words_join_to_the_documented_transcript() -> None:
 
 
 def test_the_documented_final_moves_whole_onto_the_session_s_timeline() -> None:
-    moved = Reassembler(100.0, {}).receive(FINAL)
+    moved = Reassembler(StreamClock(100.0), {}).receive(FINAL)
     assert moved is not None
     assert (moved.start_time, moved.end_time) == (101.04, 105.53)
     pairs = zip(moved.alternatives[0].items, FINAL.alternatives[0].items, strict=True)
@@ -76,7 +76,7 @@ def test_the_vectors_are_the_documents_as_published() -> None:
 
 
 def test_partials_repeat_shrink_and_grow_and_the_last_one_is_open() -> None:
-    reassembler = Reassembler(0.0, {})
+    reassembler = Reassembler(StreamClock(0.0), {})
     long = result("r", word("a", 0.0, 0.5), word("b", 0.5, 1.0), partial=True)
     short = result("r", word("a", 0.0, 0.5), partial=True)
     assert [reassembler.receive(r) for r in (long, long, short)] == [long, long, short]
@@ -84,7 +84,7 @@ def test_partials_repeat_shrink_and_grow_and_the_last_one_is_open() -> None:
 
 
 def test_channels_have_a_segment_open_each() -> None:
-    reassembler = Reassembler(0.0, {})
+    reassembler = Reassembler(StreamClock(0.0), {})
     left = result("l", word("a", 0.0, 0.5), partial=True, channel_id="ch_0")
     right = result("r", word("b", 0.1, 0.6), partial=True, channel_id="ch_1")
     for found in (left, right, left):
@@ -96,14 +96,14 @@ def test_channels_have_a_segment_open_each() -> None:
 
 
 def test_a_final_on_one_channel_does_not_cut_the_other() -> None:
-    reassembler = Reassembler(0.0, {})
+    reassembler = Reassembler(StreamClock(0.0), {})
     left = result("l", word("a", 0.0, 2.0), channel_id="ch_0")
     right = result("r", word("b", 0.5, 1.0), channel_id="ch_1")
     assert [reassembler.receive(r) for r in (left, right)] == [left, right]
 
 
 def test_a_segment_that_was_emitted_before_is_dropped_on_its_channel_only() -> None:
-    reassembler = Reassembler(10.0, {"ch_0": 12.0})
+    reassembler = Reassembler(StreamClock(10.0), {"ch_0": 12.0})
     said = result("l", word("a", 0.0, 1.9), channel_id="ch_0")
     unsaid = result("r", word("b", 0.0, 1.9), channel_id="ch_1")
     assert reassembler.receive(said) is None
@@ -111,7 +111,7 @@ def test_a_segment_that_was_emitted_before_is_dropped_on_its_channel_only() -> N
 
 
 def test_a_repeated_final_is_known_for_long_but_not_for_ever() -> None:
-    reassembler = Reassembler(0.0, {})
+    reassembler = Reassembler(StreamClock(0.0), {})
     finals = [result(f"r{n}", word(str(n), float(n), n + 0.9)) for n in range(2000)]
     assert all(reassembler.receive(final) == final for final in finals)
     assert all(reassembler.receive(final) is None for final in finals), "old ones are cut by their time"
@@ -119,11 +119,11 @@ def test_a_repeated_final_is_known_for_long_but_not_for_ever() -> None:
 
 def test_a_final_without_words_passes_at_its_time() -> None:
     empty = result("r", start=1.0, end=2.0)
-    assert Reassembler(0.0, {}).receive(empty) == empty
+    assert Reassembler(StreamClock(0.0), {}).receive(empty) == empty
 
 
 def test_a_change_of_speaker_moves_with_its_words_and_adds_no_text() -> None:
-    reassembler = Reassembler(10.0, {})
+    reassembler = Reassembler(StreamClock(10.0), {})
     final = result(
         "r", word("fatigue", 0.0, 0.5), word("", 0.8, 0.8, "speaker-change"), word("True", 0.8, 1.2)
     )
@@ -226,7 +226,7 @@ def segmented(
 def test_every_word_comes_once_when_the_tail_is_transcribed_again(data: st.DataObject) -> None:
     """The stream breaks after some finals; another one begins at the cut and makes other segments."""
     items = data.draw(speech())
-    first = Reassembler(0.0, {})
+    first = Reassembler(StreamClock(0.0), {})
     finals, cut = [], 0.0
     results = segmented(data.draw, "first", items)
     for found in results[: data.draw(st.integers(0, len(results)))]:
@@ -236,7 +236,7 @@ def test_every_word_comes_once_when_the_tail_is_transcribed_again(data: st.DataO
             cut = placed.end_time
     again = data.draw(st.integers(0, round(cut * 100))) / 100  # audio is sent again from here
     left = [i for i in items if i.start_time >= again]
-    second = Reassembler(again, {MONO: cut})
+    second = Reassembler(StreamClock(again), {MONO: cut})
     stream_time = [word(i.content, i.start_time - again, i.end_time - again) for i in left]
     for found in segmented(data.draw, "second", stream_time):
         placed = second.receive(found)
@@ -253,7 +253,7 @@ def test_every_word_comes_once_when_the_tail_is_transcribed_again(data: st.DataO
 def test_interleaved_channels_come_through_each_in_order_and_once(data: st.DataObject) -> None:
     spoken = {channel: data.draw(speech(8)) for channel in ("ch_0", "ch_1")}
     queues = {c: segmented(data.draw, c, items, c) for c, items in spoken.items()}
-    reassembler, finals = Reassembler(0.0, {}), []
+    reassembler, finals = Reassembler(StreamClock(0.0), {}), []
     while any(queues.values()):
         channel = data.draw(st.sampled_from([c for c, waiting in queues.items() if waiting]))
         found = queues[channel].pop(0)

@@ -1,0 +1,247 @@
+"""What a session does, event by event in `session`: take audio, open and end streams, publish, cover, close.
+
+Actions change the parts of a session together (its state, feed, stream, books) and note the commands that
+follow from it; they do not decide when.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from connectors.transcribe.model import MedicalResult
+from pipeline.answers import StreamFailure
+from pipeline.books import SessionBooks
+from pipeline.commands import (
+    Command,
+    EmitFinal,
+    EmitPartial,
+    EmitSessionEnded,
+    EndStream,
+    Observe,
+    OpenStream,
+    ReadLog,
+    Reject,
+    RejectSession,
+    SendAudio,
+)
+from pipeline.cursor import SessionCursor, SessionStatus
+from pipeline.elements import LogEntry
+from pipeline.errors import ChunkRejected
+from pipeline.feed import AudioFeed, Placed, Taken
+from pipeline.limits import SessionLimits
+from pipeline.reassembly import covered_seconds
+from pipeline.retry_budget import RetryBudget
+from pipeline.session_state import SessionEvent, SessionState, next_state
+from pipeline.stream_state import StreamEvent, StreamState
+from pipeline.stream_view import StreamView
+
+_RECORD_OVERHEAD = 1.2  # Avro fields and headers beside the payload, when a log read is sized in bytes
+_STATES = {
+    SessionStatus.ACTIVE: SessionState.WAITING,
+    SessionStatus.ENDED: SessionState.ENDED,
+    SessionStatus.REFUSED: SessionState.REJECTED,
+}
+_STATUSES = {state: status for status, state in _STATES.items()}
+
+
+class SessionActions:
+    """The parts of a session and what can be done with them; see the module.
+
+    `now` is the moment of the event that is being handled.
+    """
+
+    def __init__(
+        self,
+        cursor: SessionCursor,
+        *,
+        session_id: str,
+        topic: str,
+        limits: SessionLimits,
+        backoff: Callable[[int], float],
+        now: float,
+    ) -> None:
+        self.session_id = session_id
+        self.state = _STATES[cursor.status]
+        self.holds_slot = False
+        self._now = self._last_audio_at = self._ended_at = now
+        self._commands: list[Command] = []
+        self._format = cursor.format
+        self._limits = limits
+        self._retry = RetryBudget(limits.max_retries, backoff, now)
+        self._books = SessionBooks(cursor, session_id=session_id, topic=topic)
+        self._feed = AudioFeed(cursor, limits)
+        self._stream: StreamView | None = None
+        self._serial = 0
+        self._covered_sample = self._covered()
+        self._stuck = False  # since the last rotation, which covered nothing, there was no final
+        if cursor.version == 0:
+            self.state = SessionState.IDLE
+            self._feed.open_live()
+            self._books.dirty = True
+
+    def _go(self, event: SessionEvent) -> None:
+        self.state = next_state(self.state, event)
+
+    def _observe(self, name: str, value: int = 1) -> None:
+        self._commands.append(Observe(name, value))
+
+    # Audio
+
+    def _take(self, entry: LogEntry) -> None:
+        """Take the next record of the log."""
+        again = self._feed.is_reported(entry.offset)
+        self._carry_out(self._feed.take(entry, self._now), again=again)
+
+    def _carry_out(self, taken: Taken, *, again: bool = False) -> None:
+        """`again`: the record was looked at before a rewind, and counted then."""
+        for offset, rejection in taken.rejected:
+            if not self._feed.is_reported(offset):
+                self._commands.append(Reject(offset, rejection))
+        if not again:
+            self._commands.extend(Observe(name) for name in taken.observed)
+        for placed in taken.placed:
+            self._send(placed)
+
+    def _send(self, placed: Placed) -> None:
+        span = placed.span
+        if span.end_sample <= max(span.start_sample, self._covered_sample):
+            return
+        if span.gap and self._stream is None:
+            return  # the next stream begins behind it
+        stream = self._stream or self._open_stream()
+        payload = stream.take(span, placed.payload, self._covered_sample, self._limits)
+        if payload:
+            self._commands.append(SendAudio(stream.serial, payload))
+
+    @property
+    def _room_seconds(self) -> float:
+        """Audio that may be sent now."""
+        if self._stream is None:
+            return self._limits.outbound_seconds
+        return self._stream.room_seconds(self._covered_sample, self._limits)
+
+    def _read_log(self) -> None:
+        """Ask for as much of the log as there is room for, if that is worth a read."""
+        room_seconds = self._room_seconds
+        if room_seconds < self._limits.outbound_seconds / 2:
+            return
+        read = self._feed.next_read()
+        if read is not None:
+            bytes_per_second = self._format.sample_rate_hertz * self._format.bytes_per_sample
+            max_bytes = int(room_seconds * bytes_per_second * _RECORD_OVERHEAD)
+            self._commands.append(ReadLog(*read, max_bytes=max_bytes))
+
+    # The stream
+
+    def _open_stream(self) -> StreamView:
+        self._serial += 1
+        self._books.streams += 1
+        self._stream = StreamView(self._serial, self._format, self._books.ends, self._now)
+        if self.state is SessionState.IDLE:
+            self._go(SessionEvent.OPEN)
+        self._observe("streams_opened")
+        self._commands.append(OpenStream(self._serial, self._format, self._books.cursor.settings))
+        return self._stream
+
+    def _end_stream(self, stream: StreamView, why: SessionEvent) -> None:
+        stream.move(StreamEvent.END)
+        stream.last_answer_at = self._now
+        self._feed.abandon_read()
+        self._go(why)
+        self._commands.append(EndStream(stream.serial))
+
+    def _leave_stream(self, event: StreamEvent) -> None:
+        """No stream from here on; whatever was shown of unfinished segments is withdrawn."""
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            stream.move(event)
+            for result in stream.reassembler.open_results:
+                self._show(result, stream, superseded=True)
+
+    def _rotate_if_due(self) -> None:
+        stream = self._stream
+        if (
+            stream is not None
+            and stream.state is StreamState.OPEN
+            and stream.wants_rotation(self._covered_sample, self._limits, self._now)
+        ):
+            stream.cut(believe_all=self._stuck)
+            self._observe("rotations")
+            self._end_stream(stream, SessionEvent.ROTATE)
+
+    def _believe(self, stream: StreamView) -> None:
+        """The stream has come to a good end: what it did not speak of holds no speech."""
+        covered_before = self._covered_sample
+        rotating = self.state is SessionState.ROTATING
+        end_seconds = self._format.seconds(self._feed.timeline.next.start_sample)
+        self._books.enter_heard(stream.seam_cover_seconds() if rotating else end_seconds)
+        self._leave_stream(StreamEvent.CLOSED)
+        self._cover()
+        if rotating:
+            self._stuck = self._covered_sample <= covered_before
+            self._feed.rewind()
+
+    # Results
+
+    def _show(self, result: MedicalResult, stream: StreamView, *, superseded: bool = False) -> None:
+        self._commands.append(
+            EmitPartial(self._books.partial(result, stream.stream_id, superseded=superseded))
+        )
+
+    def _publish(self, result: MedicalResult, stream: StreamView) -> None:
+        final = self._books.enter_final(result, stream.stream_id, stream.request_id or None, self._feed)
+        self._commands.append(EmitFinal(final))
+        self._retry.forget()
+        self._stuck = False
+        self._cover()
+
+    def _covered(self) -> int:
+        """Up to which sample finals speak for the session on every channel."""
+        open_results = self._stream.reassembler.open_results if self._stream is not None else ()
+        seconds = covered_seconds(self._format.channels, self._books.ends, open_results)
+        return round(seconds * self._format.sample_rate_hertz)
+
+    def _cover(self) -> None:
+        self._covered_sample = max(self._covered(), self._covered_sample)
+        gaps = self._feed.cover(self._covered_sample)
+        self._books.enter_gaps(gaps)
+        for gap in gaps:
+            self._observe("gaps")
+            self._observe("gap_ms", round(1000 * self._format.seconds(gap.end_sample - gap.start_sample)))
+
+    # The end
+
+    def _give_up(self, error_class: str, reason: str, failure: StreamFailure) -> None:
+        """The session is refused for good: its audio from the cursor on is one dead letter."""
+        self._go(SessionEvent.REFUSE)
+        rejection = ChunkRejected(error_class, f"{failure.code}: {failure.message}")
+        start_offset = self._feed.resume.offset
+        end_offset = max(start_offset, self._feed.seen_offset - 1)
+        self._commands.append(RejectSession(start_offset, end_offset, rejection))
+        self._close(reason)
+
+    def _close(self, reason: str) -> None:
+        self._ended_at = self._now
+        self.holds_slot = False
+        self._commands.append(EmitSessionEnded(self._books.close(reason, self._feed)))
+        self._feed.timeline.close()
+
+    # The cursor
+
+    @property
+    def cursor(self) -> SessionCursor:
+        """The last cursor taken: that of Beam state, unless one of the two is ahead or of another worker."""
+        return self._books.cursor
+
+    @property
+    def dirty(self) -> bool:
+        """Whether the cursor has to be written."""
+        return self._books.dirty
+
+    @property
+    def partition(self) -> int:
+        return self._books.cursor.partition
+
+    def take_snapshot(self) -> SessionCursor:
+        """The cursor to write now; its version is one more than the last."""
+        return self._books.take_snapshot(_STATUSES.get(self.state, SessionStatus.ACTIVE), self._feed)
