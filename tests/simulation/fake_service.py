@@ -25,6 +25,7 @@ from tests.simulation.speech import RATE_HERTZ
 
 _IDLE_SECONDS = 15.0  # the service ends a stream that gets no audio for so long
 _READ_TIMEOUT_SECONDS = 10.0  # a transport gives up a stream that stands still
+_CLOSE_SECONDS = 1.0  # the connection of a stream that was dropped takes so long to close
 _BURST_SECONDS = 1.0
 _PIECE_SAMPLES = RATE_HERTZ // 5
 
@@ -109,11 +110,16 @@ class FakeService:
         self.counts = ServiceCounts()
 
     def open(
-        self, serial: int, audio: AudioFormat, report: Callable[[Report], None], process: Process
+        self,
+        serial: int,
+        audio: AudioFormat,
+        report: Callable[[Report], None],
+        process: Process,
+        ended: Callable[[], None],
     ) -> FakeStream:
-        """A stream that begins to connect."""
+        """A stream that begins to connect; `ended` is called when nothing is left of its connection."""
         self.counts.opened += 1
-        stream = FakeStream(self, serial, audio, report, process, self._draw_fault())
+        stream = FakeStream(self, serial, audio, report, process, ended, self._draw_fault())
         self.alive.add(stream)
         self.counts.most_alive = max(self.counts.most_alive, len(self.alive))
         return stream
@@ -161,6 +167,7 @@ class FakeStream:
         audio: AudioFormat,
         report: Callable[[Report], None],
         process: Process,
+        ended: Callable[[], None],
         fault: tuple[float, Fault] | None,
     ) -> None:
         self.serial = serial
@@ -172,6 +179,7 @@ class FakeStream:
         self._format = audio
         self._report = report
         self._process = process
+        self._ended = ended
         self._audio = _Audio(credit_at=self._scheduler.now, last_at=self._scheduler.now)
         self.number = service.counts.opened
         self._name = f"stream-{self.number}"
@@ -217,8 +225,8 @@ class FakeStream:
 
     def drop(self) -> None:
         """Give up: nothing more is reported."""
-        self.alive = False
-        self._service.alive.discard(self)
+        if self.alive:
+            self._end(closes_after_seconds=self._rng.uniform(0.0, _CLOSE_SECONDS))
 
     def break_now(self, fault: Fault) -> None:
         """Let the stream break with its next breath."""
@@ -358,5 +366,14 @@ class FakeStream:
         self._leave(Lost(self.serial, failure))
 
     def _leave(self, last: Report) -> None:
-        self.drop()
+        """Report the end, the connection being closed already."""
+        self._end()
         self._report(last)
+
+    def _end(self, closes_after_seconds: float = 0.0) -> None:
+        self.alive = False
+        self._service.alive.discard(self)
+        if closes_after_seconds:
+            self._scheduler.after(closes_after_seconds, self._ended)
+        else:
+            self._ended()

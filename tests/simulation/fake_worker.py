@@ -26,7 +26,7 @@ from pipeline.elements import LogEntry
 from pipeline.failures import FailureKind
 from pipeline.live_streams import ORPHAN_SECONDS
 from pipeline.session import Session
-from pipeline.stream_slots import StreamSlots
+from pipeline.shared_slots import SharedSlots, SlotClaim
 from tests.simulation.fake_service import Closed, FakeService, FakeStream, Heard, Lost, Opened, Report
 from tests.simulation.scheduler import Scheduler
 
@@ -41,7 +41,6 @@ class LogRead:
     log: LogSlice | None
 
 
-Output = Command
 Engine = Callable[..., list[Command]]
 
 
@@ -54,15 +53,18 @@ class FakeWorker:
         self.sessions: dict[str, FakeLive] = {}
         self.service = service
         self.scheduler = scheduler
+        self.connections = 0
+        self.slots: SharedSlots | None = None
         self._max_slots = slots
-        self.slots: StreamSlots | None = None
+        self._life = 0  # grows with every kill: what belonged to an earlier process counts no more
         self.start()
 
     def start(self) -> None:
         """Begin with nothing, as a process does that has just been started."""
-        self.sessions = {}
+        self.sessions, self.connections = {}, 0
+        self._life += 1
         if self._max_slots is not None:
-            self.slots = StreamSlots(self._max_slots, _MANY_OPENINGS_PER_SECOND)
+            self.slots = SharedSlots(self._max_slots, _MANY_OPENINGS_PER_SECOND, lambda: self.scheduler.now)
 
     def kill(self) -> None:
         """The process is gone; its connections break, and another process takes its place."""
@@ -102,15 +104,28 @@ class FakeWorker:
         self.scheduler.after(ORPHAN_SECONDS / 4, self.sweep)
 
     @property
-    def live_streams(self) -> int:
-        """Streams that this process holds."""
-        return sum(live.stream is not None for live in self.sessions.values())
+    def busy(self) -> bool:
+        """Whether this process holds a stream, a connection that is closing, or a slot."""
+        holds_stream = any(live.stream is not None for live in self.sessions.values())
+        return holds_stream or self.connections > 0 or (self.slots is not None and self.slots.levels.live > 0)
 
-    def check_slots(self) -> None:
-        """Never more streams than slots, and no stream without one."""
-        if self.slots is not None and self._max_slots is not None:
-            assert self.slots.live <= self._max_slots, "more slots than there are"
-            assert self.live_streams <= self._max_slots, "more live streams than slots"
+    def connect(self, opening: OpenStream, live: FakeLive, claim: SlotClaim | None) -> FakeStream:
+        """Open a stream of the service; never more of them than slots, those that are closing included."""
+        self.connections += 1
+        assert self._max_slots is None or self.connections <= self._max_slots, "more streams than slots"
+        if claim is not None:
+            claim.stream_begins()
+
+        def report(event: Report) -> None:
+            live.take_report(claim, event)
+
+        def ended(life: int = self._life) -> None:
+            if life == self._life:
+                self.connections -= 1
+                if claim is not None:
+                    claim.stream_ended()
+
+        return self.service.open(opening.serial, opening.format, report, self, ended)
 
 
 class FakeLive:
@@ -124,22 +139,22 @@ class FakeLive:
         self.dropped = False
         self.max_read_bytes = 0
         self._worker = worker
+        self._claim: SlotClaim | None = None
         self._read = read
         self._inbox: deque[Report | LogRead] = deque()
         self._records: set[int] = set()
 
     def orphaned(self, now: float) -> bool:
         """Untouched for longer than any timer would leave it."""
-        allowed_seconds = ORPHAN_SECONDS if self.stream is not None else 10 * ORPHAN_SECONDS
+        busy = self.stream is not None or self._claim is not None
+        allowed_seconds = ORPHAN_SECONDS if busy else 10 * ORPHAN_SECONDS
         return now - self.touched_at > allowed_seconds
 
     def drop(self) -> None:
         """Give up stream and slot; the session can be recovered from its cursor at any time."""
         self.dropped = True
         self._drop_stream()
-        if self._worker.slots is not None:
-            self._worker.slots.release(self, self._worker.scheduler.now)
-            self._worker.slots.cancel(self)
+        self._leave_slot()
 
     def _drop_stream(self) -> None:
         if self.stream is not None:
@@ -150,19 +165,28 @@ class FakeLive:
         """A log read came back."""
         self._inbox.append(read)
 
+    def take_report(self, claim: SlotClaim | None, report: Report) -> None:
+        """Called from the loop: the slots hear at once what the engine hears with the next call from Beam."""
+        if claim is not None:
+            if isinstance(report, Opened):
+                claim.stream_opened()
+            elif isinstance(report, Lost) and report.failure.kind is FailureKind.THROTTLED:
+                claim.stream_throttled()
+        self._inbox.append(report)
+
     # Calls from Beam
 
-    def receive(self, entries: list[LogEntry], now: float) -> list[Output]:
+    def receive(self, entries: list[LogEntry], now: float) -> list[Command]:
         """A batch of the session's records from the source, after whatever has arrived meanwhile."""
-        outputs: list[Output] = []
+        outputs: list[Command] = []
         self._drain(outputs, now)
         self._keep(entries)
         self._call(self.session.receive_batch, (entries,), outputs, now, arriving=True)
         return outputs
 
-    def handle_timer(self, now: float) -> list[Output]:
+    def handle_timer(self, now: float) -> list[Command]:
         """What has arrived meanwhile, and whatever time brings about."""
-        outputs: list[Output] = []
+        outputs: list[Command] = []
         self._drain(outputs, now)
         self._call(self.session.handle_timer, (), outputs, now)
         return outputs
@@ -170,7 +194,7 @@ class FakeLive:
     def _keep(self, entries: Iterable[LogEntry]) -> None:
         self._records.update(entry.offset for entry in entries)
 
-    def _drain(self, outputs: list[Output], now: float) -> None:
+    def _drain(self, outputs: list[Command], now: float) -> None:
         self._records = set(self.session.held_offsets)
         while self._inbox:
             self._dispatch(self._inbox.popleft(), outputs, now)
@@ -178,21 +202,17 @@ class FakeLive:
             progress = (self.stream.serial, self.stream.written_samples)
             self._call(self.session.stream_progress, progress, outputs, now)
 
-    def _dispatch(self, event: Report | LogRead, outputs: list[Output], now: float) -> None:
-        session, slots = self.session, self._worker.slots
+    def _dispatch(self, event: Report | LogRead, outputs: list[Command], now: float) -> None:
+        session = self.session
         match event:
             case Heard(serial, results):
                 self._call(session.receive_results, (serial, results), outputs, now)
             case Opened(serial, stream_id):
-                if slots is not None and self._is_current(serial):
-                    slots.opened(self, now)
                 self._call(session.stream_opened, (serial, stream_id, "request"), outputs, now)
             case Closed(serial):
                 self._forget_stream(serial)
                 self._call(session.stream_closed, (serial,), outputs, now)
             case Lost(serial, failure):
-                if slots is not None and self._is_current(serial) and failure.kind is FailureKind.THROTTLED:
-                    slots.throttled(now)
                 self._forget_stream(serial)
                 self._call(session.stream_failed, (serial, failure), outputs, now)
             case LogRead(read_id, None):
@@ -212,25 +232,45 @@ class FakeLive:
     # The engine and its commands
 
     def _call(
-        self, engine: Engine, arguments: tuple[object, ...], outputs: list[Output], now: float, *, arriving: bool = False
+        self,
+        engine: Engine,
+        arguments: tuple[object, ...],
+        outputs: list[Command],
+        now: float,
+        *,
+        arriving: bool = False,
     ) -> None:
-        session, slots = self.session, self._worker.slots
-        if session.needs_slot(now, arriving=arriving) and (slots is None or slots.acquire(self, now)):
+        session = self.session
+        if session.needs_slot(now, arriving=arriving) and self._gets_slot():
             self._execute(session.slot_granted(now), outputs)
         self._execute(engine(*arguments, now), outputs)
-        if slots is not None and not session.holds_slot:
-            slots.release(self, now)
-        self._worker.check_slots()
+        claim = self._claim
+        if claim is None or session.holds_slot:
+            return
+        if claim.granted or not session.needs_slot(now):
+            self._leave_slot()
 
-    def _execute(self, commands: list[Command], outputs: list[Output]) -> None:
+    def _gets_slot(self) -> bool:
+        slots = self._worker.slots
+        if slots is None:
+            return True
+        self._claim = self._claim or slots.claim()
+        return self._claim.ask()
+
+    def _leave_slot(self) -> None:
+        claim, self._claim = self._claim, None
+        if claim is not None:
+            claim.leave()
+
+    def _execute(self, commands: list[Command], outputs: list[Command]) -> None:
         for command in commands:
             match command:
                 case SendAudio(serial, payload):
                     self._send(serial, payload)
-                case OpenStream(serial, audio):
+                case OpenStream():
                     assert self.stream is None, "a session has one stream at a time"
                     assert self.session.holds_slot, "a stream needs a slot"
-                    self.stream = self._worker.service.open(serial, audio, self._inbox.append, self._worker)
+                    self.stream = self._worker.connect(command, self, self._claim)
                 case EndStream(serial):
                     if self.stream is not None and self._is_current(serial):
                         self.stream.end()

@@ -89,8 +89,7 @@ def _check_partials(published: Published) -> None:
 def _check_streams(world: World) -> None:
     assert not world.service.alive, "a stream is left open"
     for worker in world.workers:
-        assert worker.live_streams == 0, "a worker holds a stream"
-        assert worker.slots is None or worker.slots.live == 0, "a slot was not given back"
+        assert not worker.busy, "a worker holds a stream or a slot"
     summaries = [published.ended[-1] for published in world.published.values()]
     if world.settings.profile in ("calm", "ordering"):
         counts = world.service.counts

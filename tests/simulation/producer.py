@@ -69,6 +69,8 @@ def write_all(rng: random.Random, script: Script, pcm: bytes, trouble: ProducerT
     """The records of a session in the order of their writing."""
     size = script.chunk_samples * script.format.bytes_per_sample
     parts = [pcm[start : start + size] for start in range(0, len(pcm), size)]
+    if len(parts) > 1 and len(parts[-1]) < size // 2:
+        parts[-2:] = [parts[-2] + parts[-1]]  # a hole of a few milliseconds would be taken for none
     if script.end == "empty":
         parts.append(b"")
     plan = _plan(rng, parts, trouble)
@@ -94,7 +96,9 @@ def _plan(rng: random.Random, parts: list[bytes], trouble: ProducerTrouble) -> _
         restart = rng.randint(1, count - 2)
         if parts[restart] != parts[0]:  # a chunk that equals the first one is a repetition of it
             plan.restart = restart
-    for index in range(0 if trouble.head else 1, count):
+    # Where the sequence begins again, its first 0 must have come: a later one could not be told from a late one.
+    first = 0 if trouble.head and plan.restart is None else 1
+    for index in range(first, count):
         if not _is_clean(plan, index):
             _trouble_chunk(rng, plan, index, count, trouble)
     if len(plan.dropped) == count:

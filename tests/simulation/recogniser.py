@@ -15,6 +15,7 @@ from connectors.transcribe.model import MedicalAlternative, MedicalItem, Medical
 from tests.simulation.speech import RATE_HERTZ, SILENCE, split, word_name
 
 PAUSE_SAMPLES = 400  # silence after which a segment is final
+AUDIBLE_SAMPLES = 12  # nobody hears less of a word; the service rounds its times to hundredths anyway
 _SHOWN_AFTER_SAMPLES = 1000  # of a segment at the latest, before another channel's final is sent
 
 _RUNS = [bytes((value,)) for value in range(256)]
@@ -72,7 +73,7 @@ class ChannelEar:
 
     def _end_run(self, end: int) -> Iterator[Segment]:
         start, number = self._run_start, self._value
-        if number != SILENCE:
+        if number != SILENCE and end - start >= AUDIBLE_SAMPLES:
             self.words.append(Word(word_name(number, end - start), start, end))
             if self._max_words is not None and len(self.words) >= self._max_words:
                 yield self._end_segment(tail_samples=0)

@@ -95,7 +95,7 @@ class World:
             self.job.position == len(self.log.records)
             and not self.job.state
             and not self.service.alive
-            and not any(worker.live_streams for worker in self.workers)
+            and not any(worker.busy for worker in self.workers)
             and all(published.ended for published in self.published.values())
         )
 
