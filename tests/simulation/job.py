@@ -35,7 +35,13 @@ class Checkpoint:
 
 
 class Job:
-    """See the module. `publish` is called with a session's id and each of its outputs."""
+    """See the module. `publish` is called with a session's id and each of its outputs.
+
+    `tear`: what happens to the next bundle in its midst, when part of its outputs is published and nothing of
+    its state is written (None: nothing).
+    """
+
+    live_type = FakeLive
 
     def __init__(
         self,
@@ -52,6 +58,7 @@ class Job:
         self.owners: dict[str, FakeWorker] = {}
         self.workers = workers
         self.after_bundle: Callable[[FakeLive], None] = lambda live: None
+        self.tear: Callable[[FakeWorker], None] | None = None
         self._rng = rng
         self._scheduler = scheduler
         self._log = log
@@ -77,6 +84,8 @@ class Job:
                 batches.setdefault(record.write.session_id, []).append(record)
             for session_id, records in batches.items():
                 self._process(session_id, records)
+                if epoch != self._epoch:
+                    return  # torn: the job has gone back to a checkpoint
             self.position = end
         self._schedule_poll()
 
@@ -145,7 +154,7 @@ class Job:
             now=self._scheduler.now,
         )
         worker = self._owner(session_id)
-        live = FakeLive(session, worker, self._read)
+        live = self.live_type(session, worker, self._read)
         worker.put(session_id, live)
         return live
 
@@ -154,6 +163,9 @@ class Job:
 
     def _step(self, session_id: str, live: FakeLive, outputs: list[Command]) -> None:
         now = self._scheduler.now
+        if self.tear is not None:
+            self._tear(session_id, outputs, self.tear)
+            return
         if any(isinstance(output, Forget) for output in outputs):
             self.state.pop(session_id, None)
             self._owner(session_id).remove(session_id)
@@ -164,6 +176,12 @@ class Job:
         for output in outputs:
             self._publish(session_id, output)
         self.after_bundle(live)
+
+    def _tear(self, session_id: str, outputs: list[Command], tear: Callable[[FakeWorker], None]) -> None:
+        for output in outputs[: self._rng.randint(0, len(outputs))]:
+            self._publish(session_id, output)
+        self.tear = None
+        tear(self._owner(session_id))
 
     def write_state(self, session_id: str, live: FakeLive) -> None:
         """Write the session's cursor into its state cell."""

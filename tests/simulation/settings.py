@@ -54,6 +54,7 @@ class WorkerTrouble:
     """How many of each happen in a run, at most. `slots`: live streams of one worker."""
 
     kills: int = 0
+    tears: int = 0
     restores: int = 0
     moves: int = 0
     pauses: int = 0
@@ -113,7 +114,7 @@ ORDERING = ProducerTrouble(
 )
 STREAMS = ServiceTrouble(fault_share=0.5, throttle_share=0.15, latency_seconds=(0.02, 0.8), slow_share=0.1)
 WORKERS = WorkerTrouble(
-    kills=2, restores=2, moves=2, pauses=1, stalls=2, read_failure_share=0.05
+    kills=1, tears=1, restores=2, moves=2, pauses=1, stalls=2, read_failure_share=0.05
 )
 
 

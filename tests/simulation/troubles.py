@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _CALM_AFTER_SECONDS = 20.0  # behind the last record: from then on nothing new goes wrong
 
+_RESTORING = ("kill", "tear", "restore_under", "move", "pause_and_move")
+
 
 class Troubles:
     """Lays the world's troubles onto its clock; `taken` counts those that happened, by name."""
@@ -28,6 +30,7 @@ class Troubles:
         plan = world.settings.worker
         kinds: list[tuple[int, Callable[[], None]]] = [
             (plan.kills, self.kill),
+            (plan.tears, self.tear),
             (plan.restores, self.restore_under),
             (plan.moves, self.move),
             (plan.pauses, self.pause_and_move),
@@ -48,7 +51,7 @@ class Troubles:
     @property
     def restored(self) -> bool:
         """Whether anything was taken back or moved in this run."""
-        return any(name in self.taken for name in ("kill", "restore_under", "move", "pause_and_move"))
+        return any(name in self.taken for name in _RESTORING)
 
     def _happen(self, trouble: Callable[[], None]) -> None:
         name = trouble.__name__
@@ -62,7 +65,13 @@ class Troubles:
 
     def kill(self) -> None:
         """A worker dies; the job goes back to a checkpoint, its keys anywhere."""
-        worker = self._rng.choice(self._world.workers)
+        self._kill(self._rng.choice(self._world.workers))
+
+    def tear(self) -> None:
+        """The same, in the midst of the next bundle."""
+        self._world.job.tear = self._kill
+
+    def _kill(self, worker: FakeWorker) -> None:
         worker.kill()
         self._world.restore(self._any_checkpoint(), self._shuffled())
 
