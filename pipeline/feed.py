@@ -14,6 +14,7 @@ Then the hole becomes a gap, as long as media_offset_ms says. A bad record expla
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any
 
 from pipeline.cursor import SessionCursor
@@ -71,10 +72,11 @@ class AudioFeed:
         self._order = Resequencer(cursor.resume.epoch, cursor.fingerprints, cursor.holes)
         self._judge = FormatJudge(cursor.format)
         self._end: Span | None = None  # of the chunk that marked the end
-        self._bad_records = 0  # since the last chunk on the timeline
+        self._bad_records = 0  # since the last chunk on the timeline, without any held
         self._lost = False  # retention took records since then
         self._seen_offset = cursor.resume.offset
         self._to_end_of_log = True
+        self.checked_at = -inf  # when the log was last read to its end (monotonic seconds)
         self._read_id = 0
         self._reported_offset = max(cursor.resume.offset, cursor.reported_offset)
 
@@ -114,7 +116,7 @@ class AudioFeed:
         taken = Taken()
         self.timeline.skip(entry.offset)
         if entry.chunk is None:
-            self._bad_records += 1
+            self._note_bad()
         elif entry.offset not in self.timeline.ahead:
             self._take_chunk(entry.offset, entry.chunk, now, taken)
         return taken
@@ -130,7 +132,7 @@ class AudioFeed:
             if verdict is Verdict.LATE:
                 taken.observed.append("late_chunks")
             elif rejection.error_class != AFTER_END_OF_SESSION:
-                self._bad_records += 1
+                self._note_bad()
         elif verdict is Verdict.NEXT:
             self._place(offset, chunk, taken)
             self._release(taken)
@@ -138,6 +140,10 @@ class AudioFeed:
             self._restart(offset, chunk, taken)
         else:
             self._hold(offset, chunk, now, taken)
+
+    def _note_bad(self) -> None:
+        """A bad record may explain the hole behind it, not one that was there before."""
+        self._bad_records += self._order.first is None
 
     def _why_not(self, chunk: AudioChunk, verdict: Verdict) -> ChunkRejected | None:
         if self._end is not None:
@@ -293,6 +299,7 @@ class AudioFeed:
         self._seen_offset = max(self._seen_offset, next_offset)
         if complete and self._to_end_of_log:
             self._to_end_of_log = False
+            self.checked_at = now
             while self.hole_is_due(now) and (first := self._order.first) is not None:
                 self._give_up(first, taken)
         return taken

@@ -15,6 +15,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
+from dataclasses import replace
 
 from connectors.kafka.log_scan import LogSlice
 from connectors.kafka.records import NO_TIMESTAMP, KafkaRecord
@@ -193,7 +194,12 @@ class FileSession:
         decoder = PieceDecoder(self._session_id, self._source.format)
         cursor = opening_cursor(decoder.chunk(first), 0, 0, self._settings)
         self._session = Session(
-            cursor, session_id=self._session_id, topic=TOPIC, limits=_LIMITS, backoff=full_jitter, now=now
+            cursor,
+            session_id=self._session_id,
+            topic=TOPIC,
+            limits=replace(_LIMITS, max_retries=self._max_retries),
+            backoff=full_jitter,
+            now=now,
         )
         self._live = LiveSession(
             self._session,

@@ -85,7 +85,9 @@ class Resequencer:
         if known == crc32(chunk.payload):
             return Verdict.DUPLICATE
         given_up = any(
-            epoch == expected.epoch and hole.from_sequence <= sequence < hole.to_sequence
+            epoch == expected.epoch
+            and hole.from_sequence <= sequence < hole.to_sequence
+            and expected.sequence - hole.to_sequence <= _REMEMBERED_CHUNKS
             for epoch, hole in self._holes
         )
         if not given_up and (known is not None or sequence == 0):

@@ -34,6 +34,9 @@ END_OF_SESSION = "END_OF_SESSION"
 SESSION_TIMEOUT = "SESSION_TIMEOUT"
 REJECTED = "REJECTED"
 
+_SOURCE_SLACK_SECONDS = 2.0  # a partition that was heard of so recently is read as it is written
+_LIVE = (SessionState.IDLE, SessionState.OPENING, SessionState.STREAMING)
+
 
 def opening_cursor(
     chunk: AudioChunk, offset: int, partition: int, defaults: SessionSettings
@@ -105,10 +108,10 @@ class Session(SessionActions):
             return
         if self.state.finished:
             self._refuse_late(entry)
-        elif not behind and (entry.chunk is None or self._can_take):
+        elif not behind and (entry.chunk is None or self._feed.end_marked or self._can_take):
             self._take(entry)
         elif not behind:
-            self._fall_behind()
+            self._leave()
 
     @property
     def _can_take(self) -> bool:
@@ -116,12 +119,9 @@ class Session(SessionActions):
             return self.holds_slot
         return self._stream.state is not StreamState.ENDING and self._room_seconds > 0
 
-    def _fall_behind(self) -> None:
+    def _leave(self) -> None:
         """A record was seen and stays in the log; while a stream ends that is no news."""
-        if self.state is SessionState.IDLE:
-            self._go(SessionEvent.AUDIO)
-        elif self._stream is not None and self._stream.state is not StreamState.ENDING:
-            self._go(SessionEvent.FULL)
+        if self._stream is not None and self._stream.state is not StreamState.ENDING:
             self._observe("outbound_overflows")
 
     def _refuse_late(self, entry: LogEntry) -> None:
@@ -150,10 +150,15 @@ class Session(SessionActions):
         self._begin(now)
         if log.lost is not None:
             self._feed.note_lost()
+        next_offset, complete = log.next_offset, log.complete
         for entry in log.entries:
+            if self._room_seconds <= 0:  # gaps had taken more of it than the read was sized for
+                next_offset, complete = entry.offset, False
+                break
             if self._feed.is_new(entry):
+                self._last_audio_at = now
                 self._take(entry)
-        self._carry_out(self._feed.finish_read(log.next_offset, now, complete=log.complete))
+        self._carry_out(self._feed.finish_read(next_offset, now, complete=complete))
         return self._answer()
 
     def log_failed(self, read_id: int, now: float) -> list[Command]:
@@ -267,9 +272,14 @@ class Session(SessionActions):
 
     # Time
 
-    def handle_timer(self, now: float) -> list[Command]:
-        """Whatever time alone brings about; call it at `next_timer` or later."""
+    def handle_timer(self, now: float, *, source_at: float | None = None) -> list[Command]:
+        """Whatever time alone brings about; call it at `next_timer` or later.
+
+        `source_at`: when the source last delivered anything of the session's partition. It tells a pause of
+        the producer from one of the source; where it is not known the log is read.
+        """
         self._begin(now)
+        self._source_at = source_at
         if self.state.finished:
             forget = now >= self._ended_at + self._limits.ended_retention_seconds
             return [Forget()] if forget else []
@@ -286,11 +296,25 @@ class Session(SessionActions):
             if self._now - stream.last_answer_at >= self._limits.drain_timeout_seconds:
                 self._commands.append(DropStream(stream.serial))
                 self._lose_stream(StreamFailure("DrainTimeout", "no last results after the closing frame"))
-        elif not self._has_more and self._now - self._last_audio_at >= self._limits.idle_close_seconds:
+        elif not self._has_more and self._is_quiet_for(self._limits.idle_close_seconds):
             self._observe("streams_closed_idle")
             self._end_stream(stream, SessionEvent.END)
         else:
             self._rotate_if_due()
+
+    def _is_quiet_for(self, seconds: float) -> bool:
+        """Whether the producer has sent nothing for so long; when in doubt the log is read first.
+
+        A worker that stood still, or a source without broker, must not take it for the producer's pause.
+        """
+        quiet_since = self._last_audio_at
+        if self._now - quiet_since < seconds:
+            return False
+        sure_after = quiet_since + seconds - _SOURCE_SLACK_SECONDS
+        if (self._source_at or 0.0) >= sure_after or self._feed.checked_at >= quiet_since + seconds:
+            return True
+        self._feed.check_log()
+        return False
 
     def next_timer(self, now: float) -> float:
         """When `handle_timer` should be called if nothing else happens before."""
@@ -322,15 +346,15 @@ class Session(SessionActions):
             return
         if self.state is SessionState.WAITING and not self._feed.behind:
             self._go(SessionEvent.NOTHING_LEFT)
-        if self.state is SessionState.IDLE and self._feed.behind:
-            self._go(SessionEvent.AUDIO)
+        if self.state in _LIVE and self._feed.behind:
+            self._go(SessionEvent.AUDIO_LEFT)
         if self.state in (SessionState.RECOVERING, SessionState.BEHIND):
             self._catch_up()
         if self._has_more:
             return
         if self._feed.end_marked:
             self._end_session(END_OF_SESSION)
-        elif self._now - self._last_audio_at >= self._limits.session_timeout_seconds:
+        elif self._is_quiet_for(self._limits.session_timeout_seconds):
             self._end_session(SESSION_TIMEOUT)
 
     def _catch_up(self) -> None:

@@ -73,11 +73,16 @@ class SessionActions:
         self._stream: StreamView | None = None
         self._serial = 0
         self._covered_sample = self._covered()
+        if cursor.format.channels > 1:  # a segment of another channel may have begun before
+            self._covered_sample = min(self._covered_sample, cursor.resume.start_sample)
         self._stuck = False  # since the last rotation, which covered nothing, there was no final
+        self._source_at: float | None = None
+        # Also a restored one is written at once: whoever finds the same cursor in the state later knows that
+        # nobody else has had the session meanwhile.
+        self._books.dirty = True
         if cursor.version == 0:
             self.state = SessionState.IDLE
             self._feed.open_live()
-            self._books.dirty = True
 
     def _go(self, event: SessionEvent) -> None:
         self.state = next_state(self.state, event)

@@ -6,7 +6,7 @@
 | WAITING | none | behind: waits for a slot, or for the backoff after a failure |
 | OPENING | opening | live |
 | STREAMING | open | live |
-| BEHIND | opening or open | the outbound buffer was full; the log is read as there is room |
+| BEHIND | opening or open | audio was left in the log, for want of room; it is read as there is room |
 | RECOVERING | none, opening or open | a stream was lost, or the worker: the log is read from the cursor |
 | DRAINING | ending | last results are awaited: a pause, or the end of the session |
 | ROTATING | ending | the same, to make room for a successor |
@@ -45,11 +45,10 @@ class SessionState(Enum):
 class SessionEvent(Enum):
     """What moves a session from state to state."""
 
-    AUDIO = "audio"  # there is audio to send, and no stream
+    AUDIO_LEFT = "audio left"  # the log holds audio that could not be taken
     SLOT = "slot"  # one stream may be opened
     OPEN = "open"  # a stream is opened for live audio
     OPENED = "opened"
-    FULL = "full"  # the outbound buffer takes no more
     CAUGHT_UP = "caught up"  # everything seen was sent to an open stream
     NOTHING_LEFT = "nothing left"  # everything seen is covered, without a stream
     END = "end"
@@ -63,16 +62,14 @@ class SessionEvent(Enum):
 _S, _E = SessionState, SessionEvent
 _STREAMED = (_S.OPENING, _S.STREAMING, _S.BEHIND, _S.RECOVERING, _S.DRAINING, _S.ROTATING)
 _NEXT: dict[tuple[SessionState, SessionEvent], SessionState] = {
-    (_S.IDLE, _E.AUDIO): _S.WAITING,
+    (_S.IDLE, _E.AUDIO_LEFT): _S.WAITING,
     (_S.IDLE, _E.OPEN): _S.OPENING,
     (_S.IDLE, _E.DONE): _S.ENDED,
     (_S.WAITING, _E.SLOT): _S.RECOVERING,
     (_S.WAITING, _E.NOTHING_LEFT): _S.IDLE,
     (_S.OPENING, _E.OPENED): _S.STREAMING,
-    (_S.OPENING, _E.FULL): _S.BEHIND,
-    (_S.STREAMING, _E.FULL): _S.BEHIND,
-    (_S.RECOVERING, _E.FULL): _S.BEHIND,
-    (_S.BEHIND, _E.FULL): _S.BEHIND,
+    (_S.OPENING, _E.AUDIO_LEFT): _S.BEHIND,
+    (_S.STREAMING, _E.AUDIO_LEFT): _S.BEHIND,
     (_S.BEHIND, _E.CAUGHT_UP): _S.STREAMING,
     (_S.RECOVERING, _E.CAUGHT_UP): _S.STREAMING,
     (_S.RECOVERING, _E.NOTHING_LEFT): _S.IDLE,

@@ -138,8 +138,8 @@ class StreamView:
     def wants_rotation(self, covered_sample: int, limits: SessionLimits, now: float) -> bool:
         """Whether the stream should be replaced: for its age, or because its finals stay away.
 
-        From 90 % of the limit between two segments, at 97 % anywhere. Without finals for long: when nothing is
-        said, or when too much is said without an end.
+        From 90 % of the limit between two segments, at 97 % anywhere. Without finals for long: when nothing
+        is said, or when too much is said without an end.
         """
         share = self.age_seconds(now) / limits.stream_limit_seconds
         if share >= _SOUGHT_SHARE and (share >= _FORCED_SHARE or self._between_segments(now)):

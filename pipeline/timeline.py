@@ -56,6 +56,7 @@ class Timeline:
         self.next = start
         self.ahead = set(ahead)
         self._spans: deque[Span] = deque()
+        self._covered_sample = 0
 
     def append(self, offset: int, sequence: int, samples: int, **expected: object) -> Span:
         """Put the chunk at `offset` behind everything so far; returns its span.
@@ -101,6 +102,7 @@ class Timeline:
         records that were looked at and wait for others.
         """
         gaps: list[Span] = []
+        self._covered_sample = max(sample, self._covered_sample)
         while self._spans and self._spans[0].end_sample <= sample and not self._spans[0].last:
             span = self._spans.popleft()
             if span.gap:
@@ -133,8 +135,10 @@ class Timeline:
 
     def rewind(self, held: Iterable[int] = ()) -> int:
         """Go back to `resume`: the uncovered chunks with audio, whose number is returned, will be read again
-        from the log.
+        from the log. Where no audio is uncovered nothing changes.
         """
+        if not held and all(span.end_sample <= self._covered_sample for span in self._spans):
+            return 0
         uncovered = self.uncovered_chunks
         self.next = self.resume(held)
         self._spans.clear()

@@ -104,15 +104,15 @@ def texts(results: Iterable[MedicalResult | None]) -> list[str]:
 
 
 class UnboundedSession(Session):
-    """A session whose shell has slots for everybody: one is granted as soon as it is needed."""
+    """A session whose shell has slots for everybody, and whose source is well unless told otherwise."""
 
     def receive_batch(self, entries: Iterable[LogEntry], now: float) -> list[Command]:
         granted = self.slot_granted(now) if self.needs_slot(now, arriving=True) else []
         return [*granted, *super().receive_batch(entries, now)]
 
-    def handle_timer(self, now: float) -> list[Command]:
+    def handle_timer(self, now: float, *, source_at: float | None = None) -> list[Command]:
         granted = self.slot_granted(now) if self.needs_slot(now) else []
-        return [*granted, *super().handle_timer(now)]
+        return [*granted, *super().handle_timer(now, source_at=now if source_at is None else source_at)]
 
 
 def engine(

@@ -24,6 +24,7 @@ from tests.pipeline.builders import (
     LIMITS,
     engine,
     entries,
+    kinds,
     result,
     word,
 )
@@ -59,11 +60,17 @@ def reopened(count: int) -> Session:
     """A session whose first stream was lost and whose second one was sent everything again."""
     session = opened(count)
     session.stream_failed(1, RESET, 0.0)
-    read = only(session.handle_timer(BACKOFF_SECONDS), ReadLog)
-    assert isinstance(read, ReadLog)
+    read = retried(session, 2, BACKOFF_SECONDS)
     session.receive_log(read.read_id, log(range(read.start_offset, count)), 3.0)
-    session.stream_opened(2, "stream-2", "request-2", 3.0)
     return session
+
+
+def retried(session: Session, serial: int, now: float) -> ReadLog:
+    """After a failure: stream `serial` is opened, and the log is to be read for it."""
+    assert kinds(session.handle_timer(now)) == ["OpenStream"]
+    read = only(session.stream_opened(serial, f"stream-{serial}", f"request-{serial}", now), ReadLog)
+    assert isinstance(read, ReadLog)
+    return read
 
 
 def ended(commands: list[Command]) -> EmitSessionEnded:

@@ -8,21 +8,22 @@ import pytest
 
 from pipeline.books import SessionBooks
 from pipeline.cursor import SessionCursor, SessionStatus
-from pipeline.elements import LOST_OFFSETS, Gap, SessionSettings
+from pipeline.elements import LOST_OFFSETS, MISSING_SEQUENCE, UNDECODABLE, Gap, SessionSettings
 from pipeline.feed import AudioFeed
+from pipeline.limits import SessionLimits
 from pipeline.session import opening_cursor
-from pipeline.timeline import Position
-from tests.pipeline.builders import CHUNK_SAMPLES, STEREO, chunk, result, word
+from pipeline.timeline import Position, Span
+from tests.pipeline.builders import CHUNK_SAMPLES, STEREO, chunk, entry, result, word
 
 OPENING = opening_cursor(chunk(0, captured_at_ms=5000), 10, 3, SessionSettings(specialty="CARDIOLOGY"))
 
 
 def books(cursor: SessionCursor = OPENING) -> tuple[SessionBooks, AudioFeed]:
     """Books, and a feed that has taken 20 chunks (two seconds) at offsets 10 to 29."""
-    feed = AudioFeed(cursor)
+    feed = AudioFeed(cursor, SessionLimits())
     feed.open_live()
     for number in range(20):
-        feed.place(10 + number, chunk(cursor.resume.sequence + number, format=cursor.format))
+        feed.take(entry(number, offset=10 + number, format=cursor.format), 0.0)
     return SessionBooks(cursor, session_id="session-1", topic="audio"), feed
 
 
@@ -55,17 +56,35 @@ def test_each_channel_has_its_own_end() -> None:
     assert kept.ends == {"ch_0": 1.5, "ch_1": 0.7}
 
 
-def test_the_end_of_a_stream_covers_every_channel_up_to_the_last_sample() -> None:
-    kept, feed = books(replace(OPENING, format=STEREO, channel_end_times={"ch_0": 1.5, "ch_1": 0.7}))
-    kept.enter_stream_end(feed)
-    assert kept.ends == {"ch_0": 2.0, "ch_1": 2.0}
-    assert feed.timeline.uncovered_chunks == 0
+def test_what_a_service_has_heard_to_its_end_counts_on_every_channel() -> None:
+    kept, _ = books(replace(OPENING, format=STEREO, channel_end_times={"ch_0": 1.5}))
+    kept.enter_heard(1.2)
+    assert kept.ends == {"ch_0": 1.5, "ch_1": 1.2}
+    assert kept.dirty
 
 
-def test_a_gap_lies_before_the_next_sample() -> None:
+def test_gaps_that_finals_cover_and_those_they_do_not_are_in_the_summary() -> None:
     kept, feed = books()
-    kept.enter_gap(LOST_OFFSETS, feed)
-    assert kept.close("END_OF_SESSION", feed).gaps == (Gap(2.0, 2.0, LOST_OFFSETS),)
+    kept.enter_gaps([Span(15, 5, 4000, 8000, gap=MISSING_SEQUENCE)])
+    feed.timeline.append_gap(30, 22, 800, UNDECODABLE)
+    assert kept.close("END_OF_SESSION", feed).gaps == (
+        Gap(0.5, 1.0, MISSING_SEQUENCE),
+        Gap(2.0, 2.1, UNDECODABLE),
+    )
+
+
+def test_what_retention_took_at_the_very_end_is_a_gap_of_unknown_length() -> None:
+    kept, feed = books()
+    feed.note_lost()
+    assert kept.close("SESSION_TIMEOUT", feed).gaps == (Gap(2.0, 2.0, LOST_OFFSETS),)
+
+
+def test_a_partial_is_passed_on_and_enters_nothing() -> None:
+    kept, _ = books()
+    shown = kept.partial(result("a", word("a", 0.0, 0.5), partial=True), "stream", superseded=True)
+    assert (shown.session_id, shown.result_id, shown.stream_id) == ("session-1", "a", "stream")
+    assert shown.superseded
+    assert not kept.dirty
 
 
 def test_a_snapshot_says_what_to_read_again_and_is_numbered() -> None:
@@ -74,10 +93,12 @@ def test_a_snapshot_says_what_to_read_again_and_is_numbered() -> None:
     kept.enter_final(result("a", word("a", 0.0, 1.05)), "s", None, feed)
     feed.timeline.cover(round(1.05 * 8000))
     cursor = kept.take_snapshot(SessionStatus.ACTIVE, feed)
-    assert cursor == replace(
+    assert [fingerprint.sequence for fingerprint in cursor.fingerprints] == list(range(10))
+    assert replace(cursor, fingerprints=()) == replace(
         OPENING,
         version=1,
-        resume=Position(20, 10, 10 * CHUNK_SAMPLES),
+        resume=Position(20, 10, 10 * CHUNK_SAMPLES, 1000),
+        reported_offset=30,
         channel_end_times={"": 1.05},
         next_segment_index=1,
         chunks=10,

@@ -191,6 +191,7 @@ HOLDERS: list[Any] = [
     commands.EmitSessionEnded(a_summary()),
     commands.Reject(3, REJECTION),
     commands.RejectSession(3, 9, REJECTION),
+    commands.Observe("gaps", 1),
     commands.Forget(),
     answers.LogSlice((LogEntry(0, a_chunk()),), 1, complete=True),
     answers.StreamFailure("Code", "message"),

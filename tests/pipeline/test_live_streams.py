@@ -233,10 +233,13 @@ def test_every_lost_stream_is_reported_once_with_its_place_in_the_row(process: R
         process, StreamResetError("first"), StreamResetError("second"), second, log=HeldLog(records)
     )
     scene.receive(*records)
-    for reads in (1, 2):
-        scene.poll(lambda reads=reads: len(scene.log.reads) == reads, now=30.0 * reads, step_seconds=0.1)
-        scene.log.answer()
-    scene.poll(lambda: len(second.sent) == 2, now=90.0)
+    for lost in (1, 2):
+        scene.poll(
+            lambda lost=lost: len(scene.found(FailureReport)) == lost, now=30.0 * lost, step_seconds=0.1
+        )
+    scene.poll(lambda: len(scene.log.reads) == 1, now=90.0, step_seconds=0.1)
+    scene.log.answer()
+    scene.poll(lambda: len(second.sent) == 2, now=91.0)
     reports = scene.found(FailureReport)
     assert [(report.failure.message, report.failures) for report in reports] == [("first", 1), ("second", 2)]
 

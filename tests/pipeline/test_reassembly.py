@@ -18,8 +18,9 @@ from pipeline.reassembly import (
     covered_seconds,
     cut_before,
     join_items,
-    shift,
+    place,
 )
+from pipeline.stream_clock import StreamClock
 from tests.pipeline.builders import result, texts, word
 
 VECTORS = Path(__file__).parents[1] / "vectors"
@@ -107,7 +108,7 @@ def test_a_segment_that_was_emitted_before_is_dropped_on_its_channel_only() -> N
     said = result("l", word("a", 0.0, 1.9), channel_id="ch_0")
     unsaid = result("r", word("b", 0.0, 1.9), channel_id="ch_1")
     assert reassembler.receive(said) is None
-    assert reassembler.receive(unsaid) == shift(unsaid, 10.0)
+    assert reassembler.receive(unsaid) == place(unsaid, StreamClock(10.0))
 
 
 def test_a_repeated_final_is_known_for_long_but_not_for_ever() -> None:

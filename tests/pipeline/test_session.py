@@ -23,7 +23,6 @@ from pipeline.elements import (
     AFTER_END_OF_SESSION,
     NOT_AVRO,
     SAMPLE_RATE_MISMATCH,
-    SEQUENCE_REUSED,
     AudioFormat,
     LogEntry,
     SessionSettings,
@@ -31,6 +30,7 @@ from pipeline.elements import (
 from pipeline.errors import ChunkRejected
 from pipeline.limits import SessionLimits
 from pipeline.session import opening_cursor
+from pipeline.session_state import SessionState
 from pipeline.timeline import Position
 from tests.pipeline.builders import (
     CHUNK_SAMPLES,
@@ -38,6 +38,7 @@ from tests.pipeline.builders import (
     LIMITS,
     STEREO,
     chunk,
+    doings,
     engine,
     entries,
     entry,
@@ -56,14 +57,19 @@ def test_the_first_chunk_opens_a_stream_with_the_session_s_format_and_settings()
     session = engine(cursor)
     commands = session.receive_batch(entries([0]), 0.0)
     expected = SessionSettings(specialty="CARDIOLOGY", type="DICTATION", show_speaker_label=True)
-    assert commands == [OpenStream(1, FORMAT, expected), SendAudio(1, chunk(0).payload)]
+    assert doings(commands) == [OpenStream(1, FORMAT, expected), SendAudio(1, chunk(0).payload)]
 
 
-def test_an_opening_cursor_stands_at_the_first_chunk_whatever_its_sequence() -> None:
+def test_an_opening_cursor_waits_for_sequence_0_whatever_comes_first() -> None:
     cursor = opening_cursor(chunk(7, captured_at_ms=1234), 42, 3, SessionSettings())
-    assert cursor.resume == Position(42, 7, 0)
+    assert cursor.resume == Position(42, 0, 0, 0)
     assert (cursor.partition, cursor.opened_offset, cursor.origin_ms) == (3, 42, 1234)
     assert (cursor.version, cursor.status) == (0, SessionStatus.ACTIVE)
+
+
+def test_the_wall_clock_of_a_session_that_began_earlier_counts_from_its_beginning() -> None:
+    late = chunk(7, captured_at_ms=10_000, media_offset_ms=700)
+    assert opening_cursor(late, 42, 3, SessionSettings()).origin_ms == 9_300
 
 
 def test_a_batch_is_sent_whole_and_in_order_without_waiting_for_the_stream() -> None:
@@ -78,7 +84,7 @@ def test_a_new_session_s_cursor_is_to_be_written_at_once() -> None:
     session.receive_batch(entries([0]), 0.0)
     assert session.dirty
     cursor = session.take_snapshot()
-    assert (cursor.version, cursor.resume, cursor.streams) == (1, Position(0, 0, 0), 1)
+    assert (cursor.version, cursor.resume, cursor.streams) == (1, Position(0, 0, 0, 0), 1)
     assert not session.dirty
     assert session.cursor.version == 1
 
@@ -145,7 +151,7 @@ def test_finals_are_numbered_in_order_and_move_the_cursor() -> None:
     cursor = session.take_snapshot()
     assert cursor.next_segment_index == 2
     assert cursor.channel_end_times == {"": 2.05}
-    assert cursor.resume == Position(20, 20, 20 * CHUNK_SAMPLES), "chunk 20 is covered in half"
+    assert cursor.resume == Position(20, 20, 20 * CHUNK_SAMPLES, 2000), "chunk 20 is covered in half"
     assert cursor.chunks == 20
 
 
@@ -172,13 +178,13 @@ def test_an_event_without_results_changes_nothing() -> None:
 def test_a_pause_closes_the_stream_gracefully_and_the_next_chunk_opens_another() -> None:
     session = opened(10)
     assert session.handle_timer(LIMITS.idle_close_seconds - 0.1) == []
-    assert session.handle_timer(LIMITS.idle_close_seconds) == [EndStream(1)]
+    assert doings(session.handle_timer(LIMITS.idle_close_seconds)) == [EndStream(1)]
     session.receive_results(1, [spoken("r1", 0.2, 0.9)], 10.5)
     assert session.stream_closed(1, 10.6) == []
     cursor = session.take_snapshot()
-    assert cursor.resume == Position(10, 10, 10 * CHUNK_SAMPLES)
+    assert cursor.resume == Position(10, 10, 10 * CHUNK_SAMPLES, 1000)
     assert cursor.channel_end_times == {"": 1.0}
-    commands = session.receive_batch(entries([10]), 20.0)
+    commands = doings(session.receive_batch(entries([10]), 20.0))
     assert kinds(commands) == ["OpenStream", "SendAudio"]
     assert isinstance(commands[0], OpenStream)
     assert commands[0].serial == 2
@@ -191,14 +197,16 @@ def test_a_pause_without_any_speech_covers_the_audio_all_the_same() -> None:
     session = opened(10)
     session.handle_timer(10.0)
     session.stream_closed(1, 10.5)
-    assert session.take_snapshot().resume == Position(10, 10, 10 * CHUNK_SAMPLES)
+    assert session.take_snapshot().resume == Position(10, 10, 10 * CHUNK_SAMPLES, 1000)
 
 
 def test_chunks_that_meet_a_closing_stream_wait_for_the_next_one() -> None:
     session = opened(10)
     session.handle_timer(10.0)
     assert session.receive_batch(entries([10]), 10.1) == []
-    read = only(session.stream_closed(1, 10.5), ReadLog)
+    assert session.stream_closed(1, 10.5) == []
+    assert session.state is SessionState.WAITING
+    read = only(session.handle_timer(10.5), ReadLog)
     assert isinstance(read, ReadLog)
     assert (read.start_offset, read.end_offset) == (10, 11)
     assert kinds(session.receive_log(read.read_id, log([10]), 10.6)) == ["OpenStream", "SendAudio"]
@@ -215,8 +223,9 @@ def test_a_service_that_answers_nothing_after_the_closing_frame_is_given_up() ->
     session.handle_timer(10.0)
     assert session.handle_timer(10.0 + LIMITS.drain_timeout_seconds - 0.1) == []
     commands = session.handle_timer(10.0 + LIMITS.drain_timeout_seconds)
-    assert commands == [DropStream(1)]
-    read = only(session.handle_timer(60.0), ReadLog)
+    assert doings(commands) == [DropStream(1)]
+    assert kinds(session.handle_timer(60.0)) == ["OpenStream"]
+    read = only(session.stream_opened(2, "stream-2", None, 60.1), ReadLog)
     assert isinstance(read, ReadLog)
     assert (read.start_offset, read.end_offset) == (0, 10)
 
@@ -271,12 +280,13 @@ def test_a_very_short_session_ends_before_its_stream_has_opened() -> None:
 def test_an_end_whose_stream_is_lost_is_reached_again_through_the_log() -> None:
     session = opened(2)
     session.receive_batch([entry(2, end_of_session=True)], 0.1)
-    assert session.stream_failed(1, RESET, 0.2) == []
-    read = only(session.handle_timer(3.0), ReadLog)
+    assert doings(session.stream_failed(1, RESET, 0.2)) == []
+    session.handle_timer(3.0)
+    read = only(session.stream_opened(2, "stream-2", None, 3.0), ReadLog)
     assert isinstance(read, ReadLog)
     again = LogSlice((*entries([0, 1]), entry(2, end_of_session=True)), 3, complete=True)
     commands = session.receive_log(read.read_id, again, 3.1)
-    assert kinds(commands) == ["OpenStream", *["SendAudio"] * 3, "EndStream"]
+    assert kinds(commands) == [*["SendAudio"] * 3, "EndStream"]
     assert kinds(session.stream_closed(2, 4.0)) == ["EmitSessionEnded"]
 
 
@@ -297,7 +307,7 @@ def test_the_last_chunk_written_twice_is_no_chunk_after_the_end(finished: bool) 
     session.receive_batch([entry(1, end_of_session=True)], 0.1)
     if finished:
         session.stream_closed(1, 0.2)
-    assert session.receive_batch([entry(1, offset=2, end_of_session=True)], 0.3) == []
+    assert doings(session.receive_batch([entry(1, offset=2, end_of_session=True)], 0.3)) == []
 
 
 def test_a_session_without_audio_for_long_ends_by_timeout() -> None:
@@ -352,7 +362,7 @@ def test_two_channels_have_their_own_ends_and_the_slower_one_holds_the_cursor() 
     session.receive_results(1, [left, right], 1.0)
     cursor = session.take_snapshot()
     assert cursor.channel_end_times == {"ch_0": 3.5, "ch_1": 1.6}
-    assert cursor.resume == Position(16, 16, 16 * CHUNK_SAMPLES)
+    assert cursor.resume == Position(16, 16, 16 * CHUNK_SAMPLES, 1600)
 
 
 # Sequences that come again
@@ -369,20 +379,34 @@ def test_a_chunk_written_twice_by_a_retry_is_sent_once_and_not_reported() -> Non
     assert not [command for command in commands if isinstance(command, Reject)]
 
 
-def test_a_chunk_that_comes_late_is_reported_and_does_not_move_the_timeline() -> None:
-    session = opened(1)
-    commands = session.receive_batch([loud(2, 1, 8), loud(1, 2, 7), loud(3, 3, 9)], 0.1)
-    assert [command.payload[0] for command in commands if isinstance(command, SendAudio)] == [8, 9]
-    late = only(commands, Reject)
-    assert isinstance(late, Reject)
-    assert (late.offset, late.rejection.error_class) == (2, SEQUENCE_REUSED)
+# A source that is silent is no producer that pauses
 
 
-def test_a_producer_that_starts_again_loses_nothing_in_silence() -> None:
-    session = opened(1)
-    session.receive_batch([loud(number, number, 7) for number in range(1, 6)], 0.1)
-    commands = session.receive_batch([loud(number, 10 + number, 50 + number) for number in range(3)], 0.2)
-    rejected = [command for command in commands if isinstance(command, Reject)]
-    assert [command.offset for command in rejected] == [10, 11, 12]
-    assert {command.rejection.error_class for command in rejected} == {SEQUENCE_REUSED}
-    assert "new session_id" in rejected[0].rejection.reason
+def test_before_an_idle_close_the_log_is_read_when_the_source_was_not_heard_of() -> None:
+    session = opened(10)
+    read = only(session.handle_timer(10.0, source_at=1.0), ReadLog)
+    assert isinstance(read, ReadLog)
+    assert (read.start_offset, read.end_offset) == (10, None)
+    assert kinds(session.receive_log(read.read_id, log([10]), 10.1)) == ["SendAudio"]
+    assert kinds(session.handle_timer(12.0, source_at=1.0)) == []
+
+
+def test_a_log_without_more_of_the_session_lets_it_close() -> None:
+    session = opened(10)
+    read = only(session.handle_timer(10.0, source_at=1.0), ReadLog)
+    assert isinstance(read, ReadLog)
+    session.receive_log(read.read_id, LogSlice((), 40, complete=True), 10.1)
+    assert kinds(session.handle_timer(10.2, source_at=1.0)) == ["EndStream"]
+
+
+def test_a_log_that_cannot_be_read_postpones_the_end_of_a_session() -> None:
+    session = opened(10)
+    session.handle_timer(10.0)
+    session.stream_closed(1, 10.5)
+    timeout = LIMITS.session_timeout_seconds
+    session.handle_timer(timeout, source_at=1.0)
+    session.handle_timer(timeout + 0.1, source_at=1.0)
+    read = only(session.handle_timer(timeout + 1, source_at=1.0), ReadLog)
+    assert isinstance(read, ReadLog)
+    session.log_failed(read.read_id, timeout + 2)
+    assert "EmitSessionEnded" not in kinds(session.handle_timer(timeout + 3, source_at=1.0))
