@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 
 from pipeline.answers import LogSlice
 from pipeline.commands import (
@@ -54,6 +55,7 @@ class FakeWorker:
         self.service = service
         self.scheduler = scheduler
         self.connections = 0
+        self.source_at: float | None = None  # when the source last delivered anything to this process
         self.slots: SharedSlots | None = None
         self._max_slots = slots
         self._life = 0  # grows with every kill: what belonged to an earlier process counts no more
@@ -61,7 +63,7 @@ class FakeWorker:
 
     def start(self) -> None:
         """Begin with nothing, as a process does that has just been started."""
-        self.sessions, self.connections = {}, 0
+        self.sessions, self.connections, self.source_at = {}, 0, None
         self._life += 1
         if self._max_slots is not None:
             self.slots = SharedSlots(self._max_slots, _MANY_OPENINGS_PER_SECOND, lambda: self.scheduler.now)
@@ -188,7 +190,7 @@ class FakeLive:
         """What has arrived meanwhile, and whatever time brings about."""
         outputs: list[Command] = []
         self._drain(outputs, now)
-        self._call(self.session.handle_timer, (), outputs, now)
+        self._call(partial(self.session.handle_timer, source_at=self._worker.source_at), (), outputs, now)
         return outputs
 
     def _keep(self, entries: Iterable[LogEntry]) -> None:

@@ -100,6 +100,7 @@ class Job:
     def _process(self, session_id: str, records: list[Record]) -> None:
         now = self._scheduler.now
         entries = [record.entry for record in records]
+        self._owner(session_id).source_at = now
         live = self._live(session_id) or self._open(session_id, entries)
         if live is None:
             for entry in entries:

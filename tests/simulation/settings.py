@@ -109,7 +109,7 @@ ORDERING = ProducerTrouble(
     long_drop_share=0.1,
     pause_share=0.02,
     restart_share=0.1,
-    garbage_share=0.0,
+    garbage_share=0.01,
     head=True,
 )
 STREAMS = ServiceTrouble(fault_share=0.5, throttle_share=0.15, latency_seconds=(0.02, 0.8), slow_share=0.1)
