@@ -23,13 +23,14 @@ from pipeline.timeline import Span
 class SessionBooks:
     """Starts from the cursor; `dirty` says that what it holds differs from the last snapshot."""
 
-    def __init__(self, cursor: SessionCursor, *, session_id: str, topic: str) -> None:
+    def __init__(self, cursor: SessionCursor, *, session_id: str, topic: str, owner: str = "") -> None:
         self.dirty = False
         self.streams = cursor.streams
         self.retries = cursor.retries
         self.ends = dict(cursor.channel_end_times)
         self._session_id = session_id
         self._topic = topic
+        self._owner = owner
         self._cursor = cursor
         self._segments = cursor.next_segment_index
         self._gaps = [Gap(*gap) for gap in cursor.gaps]
@@ -123,6 +124,7 @@ class SessionBooks:
             streams=self.streams,
             retries=self.retries,
             gaps=tuple((gap.start_time, gap.end_time, gap.reason) for gap in self._gaps),
+            owner=self._owner,
             **feed.memory(),
         )
         self.dirty = False

@@ -3,7 +3,8 @@
 It says from which record on the log must be read again, where on the timeline that record begins, up to
 where each channel's finals have been emitted, and what number the next segment gets. No audio, no text. It is
 written when the session opens, when finals are emitted and when it ends; `version` grows with every write.
-A live session belongs to the state whose cursor equals its own.
+A live session belongs to the state whose cursor equals its own: each writes one of its own, with its
+`owner`, when it takes the session over, so that an equal cursor means that nobody else has had it since.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ class SessionCursor:
     channel id ("" for a single channel). `origin_ms`: wall clock (Unix epoch, milliseconds) of the timeline's
     zero, when the producer sends `captured_at`. `ahead_offsets`: records behind `resume` that finals cover.
     `reported_offset`: bad records before it have their dead letters. `fingerprints`, `holes`: what is
-    remembered of the chunks before `resume`, to know repeated and late ones."""
+    remembered of the chunks before `resume`, to know repeated and late ones. `owner`: of the live session
+    that wrote the cursor."""
 
     version: int
     status: SessionStatus
@@ -54,6 +56,7 @@ class SessionCursor:
     reported_offset: int = 0
     fingerprints: tuple[Fingerprint, ...] = ()
     holes: tuple[Hole, ...] = ()
+    owner: str = ""
 
     def to_record(self) -> dict[str, Any]:
         """As a record of the schema `session_cursor`."""
@@ -75,6 +78,7 @@ class SessionCursor:
             "ahead_offsets": list(self.ahead_offsets),
             "reported_offset": self.reported_offset,
             "fingerprints": [asdict(fingerprint) for fingerprint in self.fingerprints],
+            "owner": self.owner,
             "holes": [asdict(hole) for hole in self.holes],
         }
 
@@ -99,5 +103,6 @@ class SessionCursor:
             ahead_offsets=tuple(record["ahead_offsets"]),
             reported_offset=record["reported_offset"],
             fingerprints=tuple(Fingerprint(**fingerprint) for fingerprint in record["fingerprints"]),
+            owner=record["owner"],
             holes=tuple(Hole(**hole) for hole in record["holes"]),
         )

@@ -22,11 +22,12 @@ from connectors.kafka.records import NO_TIMESTAMP, KafkaRecord
 from pipeline.answers import StreamFailure
 from pipeline.audio_file import AUDIO, AudioSource
 from pipeline.backoff import full_jitter
-from pipeline.commands import EmitSessionEnded
+from pipeline.commands import EmitSessionEnded, Observe
 from pipeline.elements import AudioChunk, AudioFormat, LogEntry, SessionSettings
 from pipeline.errors import SettingsError
 from pipeline.limits import SessionLimits
-from pipeline.live_streams import FailureReport, LiveSession, Output, runtime
+from pipeline.live_session import FailureReport, LiveSession, Measured, Output
+from pipeline.live_streams import runtime
 from pipeline.playback import CHUNKS_PER_SECOND, UNPACED, catch_up_rate, due_at
 from pipeline.service import ServiceSettings
 from pipeline.session import Session, opening_cursor
@@ -264,6 +265,8 @@ class FileSession:
     def _take(self, outputs: list[Output], now: float) -> None:
         """Hand outputs on and keep the books that Beam keeps for a worker: cursor and timer."""
         for output in outputs:
+            if isinstance(output, Observe | Measured):
+                continue  # this command counts nothing
             self._show(output)
             if isinstance(output, EmitSessionEnded):
                 self._over = True

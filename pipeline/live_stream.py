@@ -64,6 +64,8 @@ StreamReport = StreamOpened | ResultsArrived | StreamClosed | StreamLost
 class LiveStream:
     """See the module. `open_call` opens the stream for a given stream id; `catch_up_rate` is audio seconds
     per second (0: as fast as the service takes it); `resample_to_hertz` is None to send `audio` as it is.
+    `ended` is called on the loop, once, when nothing of the stream is left, its connection included, however
+    it ended: after its last report, or after a drop.
     """
 
     def __init__(
@@ -76,9 +78,11 @@ class LiveStream:
         report: Callable[[StreamReport], None],
         catch_up_rate: float,
         resample_to_hertz: int | None = None,
+        ended: Callable[[], None] = lambda: None,
     ) -> None:
         self.serial = serial
         self.written_samples = 0
+        self._given_samples = 0
         self._audio = audio
         self._resampler = resampler(audio, resample_to_hertz)
         self._open_call = open_call
@@ -90,12 +94,20 @@ class LiveStream:
         self._end_sent = False
         self._next_at = 0.0
         self._wake = asyncio.Event()
-        self._task = asyncio.run_coroutine_threadsafe(self._run(), loop)
+        self._ended = ended
+        self._task: asyncio.Task[None] | None = None
+        loop.call_soon_threadsafe(self._start)
 
     # Beam's side
 
+    @property
+    def waiting_seconds(self) -> float:
+        """Audio that was handed over and is not on the wire yet."""
+        return self._audio.seconds(self._given_samples - self.written_samples)
+
     def send(self, payload: bytes) -> None:
         """Append audio (whole samples) to the outbound buffer."""
+        self._given_samples += self._audio.samples(len(payload))
         self._outbox.append(payload)
         self._loop.call_soon_threadsafe(self._wake.set)
 
@@ -106,9 +118,17 @@ class LiveStream:
 
     def drop(self) -> None:
         """Give up at once; nothing more is reported."""
-        self._task.cancel()
+        self._loop.call_soon_threadsafe(self._cancel)
 
     # The loop's side
+
+    def _start(self) -> None:
+        self._task = self._loop.create_task(self._run())
+        self._task.add_done_callback(lambda _task: self._ended())
+
+    def _cancel(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
 
     async def _run(self) -> None:
         try:

@@ -60,7 +60,8 @@ def opening_cursor(
 class Session(SessionActions):
     """See the module. A cursor of version 0 opens a new session; any other is restored, and so begins behind.
 
-    `backoff` maps the number of failures in a row (from 1) to the seconds until the next stream.
+    `backoff` maps the number of failures in a row (from 1) to the seconds until the next stream. `owner` is
+    an id that no other object of this class has, in whatever process; it marks the cursors this one wrote.
     """
 
     def _begin(self, now: float) -> None:

@@ -59,6 +59,7 @@ class SessionActions:
         limits: SessionLimits,
         backoff: Callable[[int], float],
         now: float,
+        owner: str = "",
     ) -> None:
         self.session_id = session_id
         self.state = _STATES[cursor.status]
@@ -68,7 +69,7 @@ class SessionActions:
         self._format = cursor.format
         self._limits = limits
         self._retry = RetryBudget(limits.max_retries, backoff, now)
-        self._books = SessionBooks(cursor, session_id=session_id, topic=topic)
+        self._books = SessionBooks(cursor, session_id=session_id, topic=topic, owner=owner)
         self._feed = AudioFeed(cursor, limits)
         self._stream: StreamView | None = None
         self._serial = 0

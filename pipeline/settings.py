@@ -9,6 +9,7 @@ from connectors.kafka.client import ClientConfig
 from pipeline.elements import SessionSettings
 from pipeline.limits import SessionLimits
 from pipeline.service import ServiceSettings
+from pipeline.stream_slots import MAX_LIVE_STREAMS, MAX_OPENS_PER_SECOND
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,7 @@ class JobSettings:
 
     `start`: where partitions without a checkpoint begin, "earliest", "latest" or "committed" (offsets of
     `group_id`). `on_lost_offsets`: "fail" or "skip" where retention removed records before they were read.
+    `max_live_streams` and `max_stream_opens_per_second` hold for each worker process (`stream_slots`).
     """
 
     kafka: ClientConfig
@@ -36,6 +38,8 @@ class JobSettings:
     session_defaults: SessionSettings = field(default_factory=SessionSettings)
     limits: SessionLimits = field(default_factory=SessionLimits)
     catch_up_rate: float = 2.0
+    max_live_streams: int = MAX_LIVE_STREAMS
+    max_stream_opens_per_second: float = MAX_OPENS_PER_SECOND
     start: str = "committed"
     on_lost_offsets: str = "fail"
     group_id: str = "medstream"

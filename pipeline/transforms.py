@@ -7,6 +7,7 @@ the engine says so; its one timer collects results while no audio drives it. Eve
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
@@ -14,7 +15,6 @@ from typing import Any
 
 import apache_beam as beam
 from apache_beam.coders import BytesCoder
-from apache_beam.metrics.metric import Metrics
 from apache_beam.transforms.timeutil import TimeDomain
 from apache_beam.transforms.userstate import ReadModifyWriteStateSpec, TimerSpec, on_timer
 from apache_beam.utils.timestamp import Timestamp
@@ -23,13 +23,23 @@ from connectors.kafka.audio_log import AudioLog
 from connectors.kafka.client import ClientConfig
 from connectors.kafka.records import NO_TIMESTAMP, KafkaRecord
 from pipeline.backoff import full_jitter
-from pipeline.commands import EmitFinal, EmitPartial, EmitSessionEnded, Forget, Reject, RejectSession
+from pipeline.commands import (
+    EmitFinal,
+    EmitPartial,
+    EmitSessionEnded,
+    Forget,
+    Observe,
+    Reject,
+    RejectSession,
+)
 from pipeline.cursor import SessionCursor
 from pipeline.decoding import ChunkDecoder, session_id_of
 from pipeline.elements import MISSING_KEY, AudioChunk
 from pipeline.encoding import OutputEncoder, OutputRecord
 from pipeline.errors import ChunkRejected
-from pipeline.live_streams import LiveSession, Output, Runtime, runtime
+from pipeline.job_metrics import count, measure, show_levels
+from pipeline.live_session import LiveSession, Measured, Output
+from pipeline.live_streams import Runtime, runtime
 from pipeline.log_policy import pin_beam_loggers
 from pipeline.session import Session, opening_cursor
 from pipeline.settings import JobSettings
@@ -80,13 +90,13 @@ class TranscribeFn(beam.DoFn):
 
     def __init__(self, settings: JobSettings) -> None:
         self._settings = settings
-        self._count = {
-            name: Metrics.counter("medstream", name)
-            for name in ("finals", "dead_letters", "sessions_opened", "sessions_ended", "recoveries")
-        }
 
     def setup(self) -> None:
+        settings = self._settings
         self._runtime: Runtime = runtime()
+        self._slots = self._runtime.slots(
+            settings.job_id, settings.max_live_streams, settings.max_stream_opens_per_second
+        )
         self._decoder = ChunkDecoder()
         self._encoder = OutputEncoder()
         self._cursors = SingleObjectSerde("session_cursor")
@@ -139,7 +149,7 @@ class TranscribeFn(beam.DoFn):
         restored = SessionCursor.from_record(self._cursors.decode(stored))
         if live is not None and live.session.cursor == restored:
             return live
-        self._count["recoveries"].inc()
+        count("recoveries")
         return self._install(session_id, restored, now)
 
     def _open(self, session_id: str, records: Sequence[KafkaRecord], now: float) -> LiveSession | None:
@@ -147,7 +157,7 @@ class TranscribeFn(beam.DoFn):
         for record in records:
             chunk = self._usable(record)
             if chunk is not None:
-                self._count["sessions_opened"].inc()
+                count("sessions_opened")
                 defaults = self._settings.session_defaults
                 opening = opening_cursor(chunk, record.offset, record.partition, defaults)
                 return self._install(session_id, opening, now)
@@ -163,7 +173,13 @@ class TranscribeFn(beam.DoFn):
         settings = self._settings
         topic = settings.topics.audio
         session = Session(
-            cursor, session_id=session_id, topic=topic, limits=settings.limits, backoff=full_jitter, now=now
+            cursor,
+            session_id=session_id,
+            topic=topic,
+            limits=settings.limits,
+            backoff=full_jitter,
+            now=now,
+            owner=secrets.token_hex(8),
         )
         live = LiveSession(
             session,
@@ -173,6 +189,8 @@ class TranscribeFn(beam.DoFn):
             decoder=self._decoder,
             loop=self._runtime.loop,
             catch_up_rate=settings.catch_up_rate,
+            slots=self._slots,
+            heard=self._runtime.heard(settings.job_id),
         )
         self._runtime.put((settings.job_id, session_id), live)
         return live
@@ -193,6 +211,9 @@ class TranscribeFn(beam.DoFn):
             if not forget:
                 self._schedule(live, poll, now)
             encoded = [tagged for output in outputs for tagged in self._encode(live, output)]
+        levels = self._slots.due_levels()
+        if levels is not None:
+            show_levels(levels)
         yield from encoded
 
     def _schedule(self, live: LiveSession, poll: Any, now: float) -> None:
@@ -207,20 +228,21 @@ class TranscribeFn(beam.DoFn):
     def _encode(self, live: LiveSession, output: Output) -> Iterator[Any]:
         match output:
             case EmitFinal(final):
-                self._count["finals"].inc()
+                count("finals")
                 yield _tagged(FINALS, self._encoder.final(final, live.trace_headers))
             case EmitPartial(partial):
                 if self._settings.topics.partials is not None:
                     position = (self._settings.topics.audio, live.session.partition)
                     yield _tagged(PARTIALS, self._encoder.partial(partial, position))
             case EmitSessionEnded(summary):
-                self._count["sessions_ended"].inc()
+                count("sessions_ended")
                 yield _tagged(SESSIONS, self._encoder.session_ended(summary, live.trace_headers))
             case Reject(offset, rejection):
                 record = live.record(offset)
                 if record is not None:
                     yield self._dead_letter(record, rejection, live.session.session_id)
             case RejectSession(start_offset, end_offset, rejection):
+                count("sessions_rejected")
                 yield self._dead_letter(
                     self._position_of(live, start_offset),
                     ChunkRejected(
@@ -229,6 +251,10 @@ class TranscribeFn(beam.DoFn):
                     ),
                     live.session.session_id,
                 )
+            case Observe(name, value):
+                count(name, value)
+            case Measured(name, value):
+                measure(name, value)
 
     def _position_of(self, live: LiveSession, offset: int) -> KafkaRecord:
         """A record without value that names where a refused session's audio begins."""
@@ -237,7 +263,7 @@ class TranscribeFn(beam.DoFn):
         return KafkaRecord(topic, live.session.partition, offset, NO_TIMESTAMP, 0, key, None)
 
     def _dead_letter(self, record: KafkaRecord, rejection: ChunkRejected, session_id: str | None) -> Any:
-        self._count["dead_letters"].inc()
+        count("dead_letters")
         letter = self._encoder.dead_letter(record, stage_of(rejection.error_class), rejection, session_id)
         return _tagged(DEAD_LETTERS, letter)
 
@@ -276,6 +302,7 @@ _STAGES = {
     "MALFORMED_RECORD": "DECODE",
     "UNDECODABLE_AUDIO": "DECODE",
     "SESSION_REFUSED": "TRANSCRIBE",
+    "RETRIES_EXHAUSTED": "TRANSCRIBE",
 }
 
 

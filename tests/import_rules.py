@@ -53,6 +53,7 @@ PURE = frozenset(
         "pipeline.feed",
         "pipeline.judging",
         "pipeline.limits",
+        "pipeline.metrics",
         "pipeline.ogg_opus",
         "pipeline.outputs",
         "pipeline.playback",
@@ -64,6 +65,7 @@ PURE = frozenset(
         "pipeline.session_actions",
         "pipeline.session_state",
         "pipeline.stream_clock",
+        "pipeline.stream_slots",
         "pipeline.stream_state",
         "pipeline.stream_view",
         "pipeline.timeline",
@@ -133,6 +135,7 @@ EVERYWHERE, IN_FUNCTIONS = "everywhere", "in functions only"
 LIBRARIES: dict[str, dict[str, str]] = {
     "apache_beam": {
         "pipeline.transforms": EVERYWHERE,
+        "pipeline.job_metrics": EVERYWHERE,
         "pipeline.graph": EVERYWHERE,
         "pipeline.options": EVERYWHERE,
         "pipeline.coders": EVERYWHERE,

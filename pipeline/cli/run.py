@@ -27,11 +27,31 @@ from pipeline.cli.service_options import (
     UseDualstackEndpoint,
     UseFipsEndpoint,
 )
+from pipeline.cli.session_options import (
+    CONTINUE,
+    CatchUpRate,
+    DrainTimeoutSeconds,
+    EndedRetentionSeconds,
+    IdleCloseSeconds,
+    MaxGapSeconds,
+    MaxLiveStreams,
+    MaxRetries,
+    MaxSegmentSeconds,
+    MaxStreamOpensPerSecond,
+    OnSequenceRestart,
+    OutboundSeconds,
+    ReorderWaitSeconds,
+    SessionTimeoutSeconds,
+    StreamLimitSeconds,
+    accepts_restart,
+    check_limits,
+)
 from pipeline.elements import SessionSettings
 from pipeline.errors import JobFailed, SettingsError
 from pipeline.limits import SessionLimits
 from pipeline.service import ServiceSettings
 from pipeline.settings import JobSettings, Topics
+from pipeline.stream_slots import MAX_LIVE_STREAMS, MAX_OPENS_PER_SECOND
 
 app = typer.Typer()
 
@@ -41,6 +61,7 @@ def _option(text: str, environment: str | None = None, **limits: Any) -> Any:
     return typer.Option(help=text, envvar=f"MEDSTREAM_{environment}" if environment else None, **limits)
 
 
+_LIMITS = SessionLimits()
 _MAX_REASON_CHARS = 300
 _LOCAL_CANCEL_HINT = "on the embedded Flink of this machine: medstream local cancel"
 _LOCAL_RUNNER_HINT = "on this machine: medstream local up"
@@ -92,18 +113,20 @@ def run(
     type_: Annotated[
         str, typer.Option("--type", help="CONVERSATION or DICTATION, for sessions that name none.")
     ] = "CONVERSATION",
-    session_timeout_seconds: Annotated[
-        float, _option("A session without audio for so long has ended.", min=1)
-    ] = 300.0,
-    idle_close_seconds: Annotated[
-        float, _option("A stream without audio for so long is closed, and reopened later.", min=0.5, max=14)
-    ] = 10.0,
-    outbound_seconds: Annotated[
-        float, _option("Audio of one session waiting in memory; more is read again from Kafka.", min=1)
-    ] = 10.0,
-    catch_up_rate: Annotated[
-        float, _option("Fastest sending after an interruption, times real time; 0: unlimited.", min=0)
-    ] = 2.0,
+    session_timeout_seconds: SessionTimeoutSeconds = _LIMITS.session_timeout_seconds,
+    ended_retention_seconds: EndedRetentionSeconds = _LIMITS.ended_retention_seconds,
+    idle_close_seconds: IdleCloseSeconds = _LIMITS.idle_close_seconds,
+    drain_timeout_seconds: DrainTimeoutSeconds = _LIMITS.drain_timeout_seconds,
+    stream_limit_seconds: StreamLimitSeconds = _LIMITS.stream_limit_seconds,
+    max_segment_seconds: MaxSegmentSeconds = _LIMITS.max_segment_seconds,
+    reorder_wait_seconds: ReorderWaitSeconds = _LIMITS.reorder_wait_seconds,
+    max_gap_seconds: MaxGapSeconds = _LIMITS.max_gap_seconds,
+    on_sequence_restart: OnSequenceRestart = CONTINUE,
+    outbound_seconds: OutboundSeconds = _LIMITS.outbound_seconds,
+    catch_up_rate: CatchUpRate = 2.0,
+    max_live_streams: MaxLiveStreams = MAX_LIVE_STREAMS,
+    max_stream_opens_per_second: MaxStreamOpensPerSecond = MAX_OPENS_PER_SECOND,
+    max_retries: MaxRetries = _LIMITS.max_retries,
     insecure: Insecure = False,
     log_level: Annotated[str, _option("DEBUG, INFO, WARNING or ERROR.", "LOG_LEVEL")] = "WARNING",
 ) -> None:
@@ -132,12 +155,24 @@ def run(
             resample_to_hertz=resample_to,
         ),
         session_defaults=SessionSettings(specialty=specialty, type=type_),
-        limits=SessionLimits(
-            idle_close_seconds=idle_close_seconds,
-            session_timeout_seconds=session_timeout_seconds,
-            outbound_seconds=outbound_seconds,
+        limits=check_limits(
+            SessionLimits(
+                idle_close_seconds=idle_close_seconds,
+                session_timeout_seconds=session_timeout_seconds,
+                ended_retention_seconds=ended_retention_seconds,
+                outbound_seconds=outbound_seconds,
+                drain_timeout_seconds=drain_timeout_seconds,
+                reorder_wait_seconds=reorder_wait_seconds,
+                max_gap_seconds=max_gap_seconds,
+                max_segment_seconds=max_segment_seconds,
+                stream_limit_seconds=stream_limit_seconds,
+                max_retries=max_retries,
+                accept_sequence_restart=accepts_restart(on_sequence_restart),
+            )
         ),
         catch_up_rate=catch_up_rate,
+        max_live_streams=max_live_streams,
+        max_stream_opens_per_second=max_stream_opens_per_second,
         start=_one_of("--start-from", start_from, ("committed", "earliest", "latest")),
         on_lost_offsets=_one_of("--on-lost-offsets", on_lost_offsets, ("fail", "skip")),
         group_id=group_id,

@@ -148,7 +148,7 @@ def _configure_logs(log_level: str) -> None:
     except ValueError as error:
         raise SettingsError("--log-level", str(error)) from None
     # What its warnings say, this command says in its own words.
-    logging.getLogger("pipeline.live_streams").setLevel(logging.ERROR)
+    logging.getLogger("pipeline.live_session").setLevel(logging.ERROR)
 
 
 def _pace(text: str, *, to_aws: bool, force: bool) -> float:

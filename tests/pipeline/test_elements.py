@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.transcribe.model import MedicalAlternative, MedicalEntity, MedicalItem, MedicalResult
-from pipeline import answers, commands, elements, live_stream, live_streams
+from pipeline import answers, commands, elements, live_session, live_stream, session_log
 from pipeline.elements import (
     INVALID_CHUNK,
     AudioChunk,
@@ -193,14 +193,16 @@ HOLDERS: list[Any] = [
     commands.RejectSession(3, 9, REJECTION),
     commands.Observe("gaps", 1),
     commands.Forget(),
+    commands.Observe("gaps", 1),
     answers.LogSlice((LogEntry(0, a_chunk()),), 1, complete=True),
     answers.StreamFailure("Code", "message"),
     live_stream.StreamOpened(1, "stream", "request"),
     live_stream.ResultsArrived(1, (a_result(),)),
     live_stream.StreamClosed(1),
     live_stream.StreamLost(1, answers.StreamFailure("Code", "message")),
-    live_streams.FailureReport(answers.StreamFailure("Code", "message"), 1),
-    live_streams.LogRead(commands.ReadLog(1, 0, None, 1), live_streams.RecordSlice((a_record(),), 1, True)),
+    live_session.FailureReport(answers.StreamFailure("Code", "message"), 1),
+    live_session.Measured("slot_wait_ms", 1),
+    session_log.LogRead(commands.ReadLog(1, 0, None, 1), session_log.RecordSlice((a_record(),), 1, True)),
 ]
 
 
@@ -212,7 +214,7 @@ def test_no_repr_shows_audio_or_text(holder: Any) -> None:
 
 
 def test_every_value_class_of_the_engine_is_among_those_checked() -> None:
-    modules = (answers, commands, elements, live_stream, live_streams)
+    modules = (answers, commands, elements, live_session, live_stream, session_log)
     declared = {
         value
         for module in modules

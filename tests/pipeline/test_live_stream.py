@@ -49,6 +49,7 @@ class Scene:
         resample_to_hertz: int | None = None,
     ) -> None:
         self.reports: list[StreamReport] = []
+        self.reports_at_end: list[int] = []
         self.stream_ids: list[str] = []
         self._scripted = stream
         self.live = LiveStream(
@@ -59,6 +60,7 @@ class Scene:
             report=self.reports.append,
             catch_up_rate=catch_up_rate,
             resample_to_hertz=resample_to_hertz,
+            ended=lambda: self.reports_at_end.append(len(self.reports)),
         )
 
     async def _open(self, stream_id: str) -> ScriptedStream:
@@ -372,6 +374,75 @@ def test_a_dropped_stream_reports_nothing_even_if_closing_fails() -> None:
         await stream.closed.wait()
         await asyncio.sleep(0.05)
         assert len(played.reports) == 1
+
+    run(scene())
+
+
+# When nothing is left of it
+
+
+@pytest.mark.parametrize("closing_seconds", [0.0, 0.05])
+def test_a_stream_has_ended_when_its_connection_is_closed_and_its_last_report_made(
+    closing_seconds: float,
+) -> None:
+    async def scene() -> None:
+        stream = ScriptedStream()
+        stream.close_seconds = closing_seconds
+        played = Scene(stream)
+        played.live.end()
+        await played.until(lambda: played.reports_at_end)
+        assert stream.closed.is_set()
+        await asyncio.sleep(0.01)
+        assert played.reports_at_end == [2], "opened and closed; told once"
+
+    run(scene())
+
+
+def test_a_dropped_stream_has_ended_only_when_its_connection_is_closed() -> None:
+    async def scene() -> None:
+        stream = ScriptedStream()
+        stream.close_seconds = 0.05
+        played = Scene(stream)
+        await played.until(lambda: played.reports)
+        played.live.drop()
+        await played.until(lambda: "close" in stream.calls)
+        assert played.reports_at_end == []
+        await played.until(lambda: played.reports_at_end)
+        assert stream.closed.is_set()
+
+    run(scene())
+
+
+def test_a_stream_that_could_not_be_opened_has_ended_too() -> None:
+    async def scene() -> None:
+        played = Scene(ConnectError("away"))
+        await played.until(lambda: played.reports_at_end)
+        assert played.reports_at_end == [1]
+
+    run(scene())
+
+
+def test_a_stream_dropped_before_it_began_is_never_opened_and_has_ended() -> None:
+    async def scene() -> None:
+        played = Scene(ScriptedStream())
+        played.live.drop()
+        await played.until(lambda: played.reports_at_end)
+        assert (played.stream_ids, played.reports) == ([], [])
+
+    run(scene())
+
+
+def test_audio_that_is_not_on_the_wire_yet_is_told_in_seconds() -> None:
+    async def scene() -> None:
+        stream = ScriptedStream()
+        played = Scene(stream, catch_up_rate=0.1)
+        for _ in range(20):
+            played.live.send(CHUNK)
+        assert played.live.waiting_seconds == 2.0
+        await played.until(lambda: stream.sent)
+        assert 0.0 < played.live.waiting_seconds < 2.0
+        played.live.drop()
+        await stream.closed.wait()
 
     run(scene())
 

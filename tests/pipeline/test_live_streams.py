@@ -14,24 +14,28 @@ import pytest
 from connectors.kafka.audio_log import AudioLog
 from connectors.kafka.errors import ReadFailed
 from connectors.kafka.records import KafkaRecord
-from connectors.transcribe.errors import StreamResetError
-from pipeline import live_streams
+from connectors.transcribe.errors import LimitExceededError, StreamResetError
+from pipeline import live_session, live_streams
 from pipeline.commands import EmitFinal, EmitSessionEnded, Forget, Reject
 from pipeline.cursor import SessionCursor
 from pipeline.decoding import ChunkDecoder
 from pipeline.elements import AFTER_END_OF_SESSION, NOT_AVRO, SessionSettings
-from pipeline.live_streams import FailureReport, LiveSession, Output, Runtime, runtime
+from pipeline.live_session import ORPHAN_SECONDS, FailureReport, LiveSession, Measured, Output
+from pipeline.live_streams import Runtime, SessionKey, runtime
 from pipeline.service import ServiceSettings
-from pipeline.session import opening_cursor
+from pipeline.session import Session, opening_cursor
+from pipeline.session_state import SessionState
+from pipeline.shared_slots import SharedSlots
 from pipeline.timeline import Position
 from tests.fakes.audio_log import HeldLog
 from tests.fakes.transcribe_stream import ScriptedService, ScriptedStream
 from tests.pipeline.builders import (
+    BACKOFF_SECONDS,
     CHUNK_SAMPLES,
     FORMAT,
+    LIMITS,
     audio_record,
     chunk,
-    engine,
     kafka_record,
     result,
     word,
@@ -41,7 +45,7 @@ KEY = ("job", "session-1")
 
 
 class Scene:
-    """A live session in a runtime, with its scripted streams and its log."""
+    """A live session in a runtime, with its scripted streams and its log; `slots` None: as many as needed."""
 
     def __init__(
         self,
@@ -49,22 +53,25 @@ class Scene:
         *streams: ScriptedStream | BaseException,
         cursor: SessionCursor | None = None,
         log: HeldLog | None = None,
+        slots: SharedSlots | None = None,
+        key: SessionKey = KEY,
     ) -> None:
         self.process = process
         self.streams = streams
         self.service = ScriptedService(streams)
         self.log = log or HeldLog()
         self.live = LiveSession(
-            engine(cursor),
+            plain_engine(cursor),
             service=cast("ServiceSettings", self.service),
             log=cast("AudioLog", self.log),
             topic="audio",
             decoder=ChunkDecoder(),
             loop=process.loop,
             catch_up_rate=0.0,
+            slots=slots,
         )
         self.outputs: list[Output] = []
-        process.put(KEY, self.live)
+        process.put(key, self.live)
 
     def receive(self, *records: KafkaRecord, now: float = 0.0) -> list[Output]:
         self.outputs += (found := self.live.receive(records, now))
@@ -92,6 +99,19 @@ class Scene:
 
     def found(self, kind: type[Any]) -> list[Any]:
         return [output for output in self.outputs if isinstance(output, kind)]
+
+
+def plain_engine(cursor: SessionCursor | None) -> Session:
+    """A session engine whose slots are its shell's affair; every backoff is two seconds."""
+    opening = cursor or opening_cursor(chunk(0), 0, 0, SessionSettings())
+    return Session(
+        opening,
+        session_id="session-1",
+        topic="audio",
+        limits=LIMITS,
+        backoff=lambda _failures: BACKOFF_SECONDS,
+        now=0.0,
+    )
 
 
 def spoken(result_id: str, start: float, end: float) -> Any:
@@ -134,7 +154,8 @@ def test_a_session_put_over_another_drops_the_other_s_stream(process: Runtime) -
 
 
 def test_a_session_that_nobody_touches_is_swept_away_with_its_stream(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live_streams, "ORPHAN_SECONDS", 0.2)
+    monkeypatch.setattr(live_session, "ORPHAN_SECONDS", 0.2)
+    monkeypatch.setattr(live_streams, "_SWEEP_SECONDS", 0.05)
     own = Runtime()
     stream = ScriptedStream()
     scene = Scene(own, stream)
@@ -150,8 +171,8 @@ def test_a_session_that_nobody_touches_is_swept_away_with_its_stream(monkeypatch
 def test_a_touched_session_is_no_orphan(process: Runtime) -> None:
     scene = Scene(process)
     touched_at = scene.live.touched_at
-    assert not scene.live.orphaned(touched_at + 9 * live_streams.ORPHAN_SECONDS)
-    assert scene.live.orphaned(touched_at + 11 * live_streams.ORPHAN_SECONDS)
+    assert not scene.live.orphaned(touched_at + 9 * ORPHAN_SECONDS)
+    assert scene.live.orphaned(touched_at + 11 * ORPHAN_SECONDS)
     scene.live.touched_at = touched_at - 1000
     process.get(KEY)
     assert scene.live.touched_at >= touched_at
@@ -160,8 +181,8 @@ def test_a_touched_session_is_no_orphan(process: Runtime) -> None:
 def test_a_session_with_a_stream_is_an_orphan_sooner(process: Runtime) -> None:
     scene = Scene(process, ScriptedStream())
     scene.receive(audio_record(0))
-    assert scene.live.orphaned(scene.live.touched_at + live_streams.ORPHAN_SECONDS + 1)
-    assert not scene.live.orphaned(scene.live.touched_at + live_streams.ORPHAN_SECONDS - 1)
+    assert scene.live.orphaned(scene.live.touched_at + ORPHAN_SECONDS + 1)
+    assert not scene.live.orphaned(scene.live.touched_at + ORPHAN_SECONDS - 1)
 
 
 def test_a_process_has_one_runtime() -> None:
@@ -233,13 +254,10 @@ def test_every_lost_stream_is_reported_once_with_its_place_in_the_row(process: R
         process, StreamResetError("first"), StreamResetError("second"), second, log=HeldLog(records)
     )
     scene.receive(*records)
-    for lost in (1, 2):
-        scene.poll(
-            lambda lost=lost: len(scene.found(FailureReport)) == lost, now=30.0 * lost, step_seconds=0.1
-        )
-    scene.poll(lambda: len(scene.log.reads) == 1, now=90.0, step_seconds=0.1)
+    scene.poll(lambda: len(scene.found(FailureReport)) == 2, step_seconds=0.1)
+    scene.poll(lambda: scene.log.reads, now=100.0)
     scene.log.answer()
-    scene.poll(lambda: len(second.sent) == 2, now=91.0)
+    scene.poll(lambda: len(second.sent) == 2, now=100.0)
     reports = scene.found(FailureReport)
     assert [(report.failure.message, report.failures) for report in reports] == [("first", 1), ("second", 2)]
 
@@ -277,6 +295,81 @@ def test_a_restored_session_reads_until_the_log_has_nothing_more_of_it(process: 
     scene.poll(lambda: len(stream.sent) == 4)
     assert stream.sent == [bytes([n + 1]) * 1600 for n in (1, 2, 3, 4)]
     assert len(scene.log.reads) == 2
+
+
+# Slots
+
+
+def sessions_on_one_slot(process: Runtime, *streams: ScriptedStream | BaseException) -> tuple[Scene, Scene]:
+    """Two sessions that share a slot, which the first one has; what it says opens after `streams`."""
+    slots = SharedSlots(1, 1000.0)
+    records = [audio_record(n, payload=bytes([n + 1]) * 1600) for n in range(3)]
+    opened = (*streams, ScriptedStream())
+    first = Scene(process, *opened, log=HeldLog(records), slots=slots, key=("job", "first"))
+    second = Scene(process, ScriptedStream(), log=HeldLog(records), slots=slots, key=("job", "second"))
+    first.receive(*records)
+    second.receive(*records)
+    return first, second
+
+
+def test_a_session_without_a_slot_leaves_its_audio_in_the_log_until_it_has_one(process: Runtime) -> None:
+    first, second = sessions_on_one_slot(process)
+    second.poll(lambda: second.live.session.state is SessionState.WAITING)
+    assert not second.live.streaming
+    assert second.service.requests == []
+    first.receive(audio_record(3, end_of_session=True))
+    first.poll(lambda: first.found(EmitSessionEnded))
+    second.poll(lambda: second.log.reads)
+    assert second.log.reads[0].start_offset == 0
+    second.log.answer()
+    stream = second.streams[0]
+    assert isinstance(stream, ScriptedStream)
+    second.poll(lambda: len(stream.sent) == 3)
+    waits = [o.value for o in second.found(Measured) if o.name == "slot_wait_ms"]
+    assert len(waits) == 1
+
+
+def test_a_session_that_failed_lets_another_one_go_first(process: Runtime) -> None:
+    first, second = sessions_on_one_slot(process, LimitExceededError("busy"))
+    first.poll(lambda: first.found(FailureReport))
+    second.poll(lambda: second.log.reads)
+    first.poll(lambda: first.live.session.needs_slot(10.0), now=10.0)
+    assert not first.live.streaming
+    assert first.live.session.state is SessionState.WAITING
+
+
+def test_the_time_from_a_lost_stream_to_live_audio_is_measured(process: Runtime) -> None:
+    first, second = ScriptedStream(), ScriptedStream()
+    records = [audio_record(n) for n in range(2)]
+    scene = Scene(process, first, second, log=HeldLog(records))
+    scene.receive(*records)
+    scene.poll(lambda: len(first.sent) == 2)
+    scene.on_loop(first.answer, StreamResetError("reset"))
+    scene.poll(lambda: scene.found(FailureReport), now=1.0)
+    scene.poll(lambda: scene.log.reads, now=4.0)
+    scene.log.answer()
+    scene.poll(lambda: len(second.sent) == 2, now=4.5)
+    assert [o.value for o in scene.found(Measured) if o.name == "recovery_ms"] == [3500]
+
+
+def test_the_time_from_a_restore_to_live_audio_is_measured(process: Runtime) -> None:
+    records = [audio_record(n) for n in range(2)]
+    scene = restored(process, records, ScriptedStream())
+    scene.poll(lambda: scene.log.reads, now=1.0)
+    scene.log.answer()
+    scene.poll(lambda: len(scene.log.reads) == 2, now=2.0)
+    scene.log.answer()
+    scene.poll(lambda: scene.live.session.state is SessionState.STREAMING, now=3.0)
+    assert [o.value for o in scene.found(Measured) if o.name == "recovery_ms"] == [2000]
+
+
+def test_a_first_wait_for_a_slot_is_no_recovery(process: Runtime) -> None:
+    _, second = sessions_on_one_slot(process)
+    process.remove(("job", "first"))
+    second.poll(lambda: second.log.reads)
+    second.log.answer()
+    second.poll(lambda: second.live.session.state is SessionState.STREAMING)
+    assert [o for o in second.found(Measured) if o.name == "recovery_ms"] == []
 
 
 # Records for dead letters

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from apache_beam.metrics.execution import MetricsContainer
 from apache_beam.pvalue import TaggedOutput
+from apache_beam.runners.worker import statesampler
+from apache_beam.utils.counters import CounterFactory
 
 import schemas
 from connectors.kafka.client import ClientConfig
 from connectors.kafka.records import KafkaRecord
+from connectors.transcribe.errors import BadRequestError
 from pipeline import elements, transforms
 from pipeline.live_streams import Runtime
 from pipeline.service import ServiceSettings
@@ -20,7 +25,7 @@ from pipeline.transforms import DEAD_LETTERS, FINALS, PARTIALS, SESSIONS, KeyByS
 from schemas.serde import SingleObjectSerde
 from tests.fakes.audio_log import HeldLog
 from tests.fakes.transcribe_stream import ScriptedService, ScriptedStream
-from tests.pipeline.builders import audio_record, kafka_record, result, word
+from tests.pipeline.builders import audio_record, chunk_record, kafka_record, result, word
 
 ERROR_CLASSES = [
     value
@@ -101,6 +106,31 @@ class Worker:
 
 
 @pytest.fixture
+def counted() -> Iterator[MetricsContainer]:
+    """What a runner would see of the metrics of one step."""
+    container = MetricsContainer("step")
+    sampler = statesampler.StateSampler("", CounterFactory())
+    statesampler.set_current_tracker(sampler)
+    sampler.start()
+    with sampler.scoped_state("step", "process", metrics_container=container):
+        yield container
+    sampler.stop()
+    statesampler.set_current_tracker(None)
+
+
+def counters(container: MetricsContainer) -> dict[str, int]:
+    return {key.metric.name: value for key, value in container.get_cumulative().counters.items() if value}
+
+
+def distributions(container: MetricsContainer) -> dict[str, Any]:
+    return {key.metric.name: value for key, value in container.get_cumulative().distributions.items()}
+
+
+def gauges(container: MetricsContainer) -> dict[str, int | None]:
+    return {key.metric.name: value.value for key, value in container.get_cumulative().gauges.items()}
+
+
+@pytest.fixture
 def stream() -> ScriptedStream:
     return ScriptedStream()
 
@@ -144,6 +174,8 @@ def test_every_error_class_has_a_stage_of_the_schema() -> None:
     stages = next(f for f in schemas.load("dead_letter")["fields"] if f["name"] == "stage")["type"]["symbols"]
     assert len(ERROR_CLASSES) >= 10
     assert {stage_of(error_class) for error_class in ERROR_CLASSES} <= set(stages) - {"UNKNOWN"}
+    given_up = (elements.SESSION_REFUSED, elements.RETRIES_EXHAUSTED)
+    assert {stage_of(error_class) for error_class in given_up} == {"TRANSCRIBE"}
 
 
 # One session, step by step
@@ -201,6 +233,56 @@ def test_an_ended_session_is_published_and_in_time_forgotten(
     assert list(worker.fn.on_poll("session-1", worker.state, worker.timer)) == []
     assert worker.state.value is None
     assert worker.fn._runtime.get(worker.key) is None
+
+
+# Metrics
+
+
+def test_what_happens_to_a_session_is_counted(
+    worker: Worker, stream: ScriptedStream, counted: MetricsContainer
+) -> None:
+    worker.process(audio_record(0), audio_record(1), kafka_record(2, value=chunk_record(1)))
+    worker.fn._runtime.loop.call_soon_threadsafe(stream.answer, (result("r1", word("a", 0.0, 0.15)),))
+    worker.poll_until(lambda outputs: outputs)
+    assert counters(counted) == {
+        "sessions_opened": 1,
+        "streams_opened": 1,
+        "duplicate_chunks": 1,
+        "finals": 1,
+    }
+
+
+def test_waits_and_buffers_are_measured_in_milliseconds(worker: Worker, counted: MetricsContainer) -> None:
+    worker.process(audio_record(0))
+    worker.process(audio_record(1))
+    found = distributions(counted)
+    assert found["slot_wait_ms"].count == 1
+    assert found["slot_wait_ms"].max < 1000
+    assert 0 <= found["outbound_ms"].max <= 100
+
+
+def test_the_slots_of_the_process_are_shown(worker: Worker, counted: MetricsContainer) -> None:
+    worker.process(audio_record(0))
+    assert gauges(counted) == {"live_streams": 1, "sessions_waiting": 0, "stream_ceiling": 25}
+
+
+def test_the_bounds_of_the_job_are_those_of_its_slots(worker: Worker) -> None:
+    worker.settings = replace(
+        worker.settings, job_id="another", max_live_streams=3, max_stream_opens_per_second=2
+    )
+    worker.fn = worker.restarted()
+    assert worker.fn._slots.levels.ceiling == 3
+    assert worker.restarted()._slots is worker.fn._slots
+
+
+def test_a_session_that_the_service_refuses_is_counted_as_rejected(
+    worker: Worker, stream: ScriptedStream, counted: MetricsContainer
+) -> None:
+    worker.process(audio_record(0))
+    worker.fn._runtime.loop.call_soon_threadsafe(stream.answer, BadRequestError("odd"))
+    worker.poll_until(lambda outputs: any(output.tag == SESSIONS for output in outputs))
+    found = counters(counted)
+    assert (found["sessions_rejected"], found["stream_retries"], found["dead_letters"]) == (1, 1, 1)
 
 
 # Recovery

@@ -25,7 +25,7 @@ NOWHERE = ("--endpoint-url=http://127.0.0.1:1", "--region=us-east-1", "--max-ret
 
 @pytest.fixture(autouse=True)
 def _log_level_restored() -> Iterator[None]:
-    logger = logging.getLogger("pipeline.live_streams")
+    logger = logging.getLogger("pipeline.live_session")
     before = logger.level
     yield
     logger.setLevel(before)
