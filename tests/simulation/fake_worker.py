@@ -25,7 +25,7 @@ from pipeline.commands import (
 )
 from pipeline.elements import LogEntry
 from pipeline.failures import FailureKind
-from pipeline.live_streams import ORPHAN_SECONDS
+from pipeline.live_session import ORPHAN_SECONDS
 from pipeline.session import Session
 from pipeline.shared_slots import SharedSlots, SlotClaim
 from tests.simulation.fake_service import Closed, FakeService, FakeStream, Heard, Lost, Opened, Report

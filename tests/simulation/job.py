@@ -64,6 +64,7 @@ class Job:
         self._log = log
         self._settings = settings
         self._publish = publish
+        self._installed = 0
         self._epoch = 0  # grows with every restore, so that old timers and polls stay silent
         self._scheduler.after(0.0, self._poll, 0)
 
@@ -146,6 +147,7 @@ class Job:
         return None
 
     def _install(self, session_id: str, cursor: SessionCursor) -> FakeLive:
+        self._installed += 1
         session = Session(
             cursor,
             session_id=session_id,
@@ -153,6 +155,7 @@ class Job:
             limits=self._settings.limits,
             backoff=self._backoff,
             now=self._scheduler.now,
+            owner=f"live-session-{self._installed}",
         )
         worker = self._owner(session_id)
         live = self.live_type(session, worker, self._read)
