@@ -30,7 +30,9 @@ _BURST_SECONDS = 1.0
 _PIECE_SAMPLES = RATE_HERTZ // 5
 
 THROTTLED = StreamFailure("LimitExceededException", "too many streams", kind=FailureKind.THROTTLED)
-TOO_LONG = StreamFailure("LimitExceededException", "the stream has lived too long", kind=FailureKind.THROTTLED)
+TOO_LONG = StreamFailure(
+    "LimitExceededException", "the stream has lived too long", kind=FailureKind.THROTTLED
+)
 IDLE = StreamFailure("BadRequestException", "no new audio for 15 seconds", kind=FailureKind.REQUEST)
 EARLY = StreamFailure("EndedEarly", "the service ended the stream before it was asked to")
 UNREACHABLE = StreamFailure("ConnectError", "an outage", kind=FailureKind.NETWORK)

@@ -7,7 +7,7 @@ that nobody touches any more loses its stream to the orphan sweep.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -46,10 +46,21 @@ Engine = Callable[..., list[Command]]
 
 
 class FakeWorker:
-    """One process. `paused`: it stands still, its streams with it (SIGSTOP, or a machine that swaps)."""
+    """One process. `paused`: it stands still, its streams with it (SIGSTOP, or a machine that swaps).
 
-    def __init__(self, name: str, scheduler: Scheduler, service: FakeService, slots: int | None) -> None:
+    `seen` counts what engines have observed, by the name of the metric.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        scheduler: Scheduler,
+        service: FakeService,
+        slots: int | None,
+        seen: Counter[str],
+    ) -> None:
         self.name = name
+        self.seen = seen
         self.paused = False
         self.sessions: dict[str, FakeLive] = {}
         self.service = service
@@ -133,14 +144,16 @@ class FakeWorker:
 class FakeLive:
     """A session engine with its stream, its inbox and the offsets of the records at hand."""
 
-    def __init__(self, session: Session, worker: FakeWorker, read: Callable[[FakeLive, ReadLog], None]) -> None:
+    def __init__(
+        self, session: Session, worker: FakeWorker, read: Callable[[FakeLive, ReadLog], None]
+    ) -> None:
         self.session = session
         self.stream: FakeStream | None = None
         self.timer_due_at: float | None = None
         self.touched_at = worker.scheduler.now
         self.dropped = False
         self.max_read_bytes = 0
-        self._worker = worker
+        self.worker = worker
         self._claim: SlotClaim | None = None
         self._read = read
         self._inbox: deque[Report | LogRead] = deque()
@@ -190,7 +203,7 @@ class FakeLive:
         """What has arrived meanwhile, and whatever time brings about."""
         outputs: list[Command] = []
         self._drain(outputs, now)
-        self._call(partial(self.session.handle_timer, source_at=self._worker.source_at), (), outputs, now)
+        self._call(partial(self.session.handle_timer, source_at=self.worker.source_at), (), outputs, now)
         return outputs
 
     def _keep(self, entries: Iterable[LogEntry]) -> None:
@@ -253,7 +266,7 @@ class FakeLive:
             self._leave_slot()
 
     def _gets_slot(self) -> bool:
-        slots = self._worker.slots
+        slots = self.worker.slots
         if slots is None:
             return True
         self._claim = self._claim or slots.claim()
@@ -269,25 +282,27 @@ class FakeLive:
             match command:
                 case SendAudio(serial, payload):
                     self._send(serial, payload)
-                case OpenStream():
-                    assert self.stream is None, "a session has one stream at a time"
-                    assert self.session.holds_slot, "a stream needs a slot"
-                    self.stream = self._worker.connect(command, self, self._claim)
-                case EndStream(serial):
-                    if self.stream is not None and self._is_current(serial):
-                        self.stream.end()
-                case DropStream(serial):
-                    if self._is_current(serial):
-                        self._drop_stream()
                 case ReadLog():
                     self._read(self, command)
-                case Observe():
-                    pass
-                case Reject(offset):
-                    assert offset in self._records, "the shell has no record to reject at this offset"
-                    outputs.append(command)
+                case Observe(name, value):
+                    self.worker.seen[name] += value
+                case OpenStream() | EndStream() | DropStream():
+                    self._change_stream(command)
                 case _:
+                    if isinstance(command, Reject):
+                        assert command.offset in self._records, "the shell has no record to reject there"
                     outputs.append(command)
+
+    def _change_stream(self, command: OpenStream | EndStream | DropStream) -> None:
+        if isinstance(command, OpenStream):
+            assert self.stream is None, "a session has one stream at a time"
+            assert self.session.holds_slot, "a stream needs a slot"
+            self.stream = self.worker.connect(command, self, self._claim)
+        elif self.stream is not None and self._is_current(command.serial):
+            if isinstance(command, EndStream):
+                self.stream.end()
+            else:
+                self._drop_stream()
 
     def _send(self, serial: int, payload: bytes) -> None:
         """A stream that broke meanwhile takes nothing; the engine will hear of it."""

@@ -57,7 +57,7 @@ class Job:
         self.timers: dict[str, float] = {}
         self.owners: dict[str, FakeWorker] = {}
         self.workers = workers
-        self.after_bundle: Callable[[FakeLive], None] = lambda live: None
+        self.after_bundle: Callable[[FakeLive], None] | None = None
         self.tear: Callable[[FakeWorker], None] | None = None
         self._rng = rng
         self._scheduler = scheduler
@@ -179,7 +179,8 @@ class Job:
             self._schedule(session_id, live, now)
         for output in outputs:
             self._publish(session_id, output)
-        self.after_bundle(live)
+        if self.after_bundle is not None:
+            self.after_bundle(live)
 
     def _tear(self, session_id: str, outputs: list[Command], tear: Callable[[FakeWorker], None]) -> None:
         for output in outputs[: self._rng.randint(0, len(outputs))]:
@@ -239,4 +240,6 @@ class Job:
 
 def opening(chunk: AudioChunk, offset: int) -> SessionCursor:
     """The cursor of a session that begins with `chunk`."""
-    return opening_cursor(chunk, offset, 0, SessionSettings(enable_channel_identification=chunk.format.channels > 1))
+    return opening_cursor(
+        chunk, offset, 0, SessionSettings(enable_channel_identification=chunk.format.channels > 1)
+    )

@@ -1,4 +1,4 @@
-"""What a session's transcript must say: its ideal audio, heard once and undisturbed by the service's own ears.
+"""What a session's transcript must say: its ideal audio, heard once, undisturbed, by the service's own ears.
 
 The ideal audio comes from the log by a model that shares nothing with the engine: sort by sequence, drop
 duplicates, silence for what is missing where the producer's media_offset_ms tells how long it was, nothing

@@ -1,9 +1,9 @@
 """What a producer writes, and when: its session's chunks in their order, and everything that goes wrong.
 
-A plan is made before the run. Chunk i is due when its audio has been spoken (at the producer's pace). It may be
-written once more within twenty chunks, come up to eight chunks late, never come, or come as a record that
-is no chunk. A producer may fall silent for longer than a stream is kept; it does so between words only, since
-no engine can join a word that two streams were told halves of.
+A plan is made before the run. Chunk i is due when its audio has been spoken (at the producer's pace). It may
+be written once more within twenty chunks, come up to eight chunks late, never come, or come as a record
+that is no chunk. A producer may fall silent for longer than a stream is kept; it does so between words only,
+since no engine can join a word that two streams were told halves of.
 """
 
 from __future__ import annotations
@@ -92,11 +92,11 @@ def write_all(rng: random.Random, script: Script, pcm: bytes, trouble: ProducerT
 
 def _plan(rng: random.Random, parts: list[bytes], trouble: ProducerTrouble) -> _Plan:
     plan, count = _Plan(), len(parts)
-    if count > 3 and rng.random() < trouble.restart_share:
-        restart = rng.randint(1, count - 2)
-        if parts[restart] != parts[0]:  # a chunk that equals the first one is a repetition of it
-            plan.restart = restart
-    # Where the sequence begins again, its first 0 must have come: a later one could not be told from a late one.
+    if rng.random() < trouble.restart_share:
+        # A chunk 0 that equals the first one would be a repetition of it.
+        places = [index for index in range(1, count - 1) if parts[index] != parts[0]]
+        plan.restart = rng.choice(places) if places else None
+    # Before a sequence begins again its first 0 must have come: the next could not be told from a late one.
     first = 0 if trouble.head and plan.restart is None else 1
     for index in range(first, count):
         if not _is_clean(plan, index):
@@ -110,9 +110,7 @@ def _is_clean(plan: _Plan, index: int) -> bool:
     return plan.restart is not None and abs(index - plan.restart) <= _CLEAN_CHUNKS
 
 
-def _trouble_chunk(
-    rng: random.Random, plan: _Plan, index: int, count: int, trouble: ProducerTrouble
-) -> None:
+def _trouble_chunk(rng: random.Random, plan: _Plan, index: int, count: int, trouble: ProducerTrouble) -> None:
     drawn = rng.random()
     if drawn < trouble.drop_share:
         long = rng.random() < trouble.long_drop_share

@@ -113,9 +113,7 @@ ORDERING = ProducerTrouble(
     head=True,
 )
 STREAMS = ServiceTrouble(fault_share=0.5, throttle_share=0.15, latency_seconds=(0.02, 0.8), slow_share=0.1)
-WORKERS = WorkerTrouble(
-    kills=1, tears=1, restores=2, moves=2, pauses=1, stalls=2, read_failure_share=0.05
-)
+WORKERS = WorkerTrouble(kills=1, tears=1, restores=2, moves=2, pauses=1, stalls=2, read_failure_share=0.05)
 
 
 def settings_of(seed: int) -> WorldSettings:
@@ -162,7 +160,9 @@ def _streams(rng: random.Random) -> WorldSettings:
     """Streams break in every way, openings are refused, answers are slow."""
     calm = _calm(rng)
     service = replace(
-        STREAMS, limit_samples=calm.service.limit_samples, quota=rng.choice((None, None, calm.sessions - 1 or 1))
+        STREAMS,
+        limit_samples=calm.service.limit_samples,
+        quota=rng.choice((None, None, calm.sessions - 1 or 1)),
     )
     return replace(calm, profile="streams", service=service, worker=replace(calm.worker, outages=1, breaks=3))
 
@@ -178,9 +178,7 @@ def _everything(rng: random.Random) -> WorldSettings:
     """All of it at once."""
     streams = _streams(rng)
     worker = replace(WORKERS, slots=streams.worker.slots, breaks=2, outages=1)
-    return replace(
-        streams, profile="everything", workers=rng.randint(1, 3), producer=ORDERING, worker=worker
-    )
+    return replace(streams, profile="everything", workers=rng.randint(1, 3), producer=ORDERING, worker=worker)
 
 
 PROFILES = (_calm, _ordering, _streams, _workers, _everything)

@@ -56,6 +56,7 @@ class Troubles:
     def _happen(self, trouble: Callable[[], None]) -> None:
         name = trouble.__name__
         self.taken[name] = self.taken.get(name, 0) + 1
+        self._world.seen[name] += 1
         trouble()
 
     def _calm(self) -> None:

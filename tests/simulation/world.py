@@ -1,4 +1,4 @@
-"""One world: sessions that are spoken, a log, a service, workers, a job, and what goes wrong; all of it seeded.
+"""One world: sessions, a log, a service, workers, a job, and what goes wrong; all of it seeded.
 
 `World(seed).run()` plays until every session has ended and been forgotten and no stream lives any more.
 """
@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 
 from pipeline.commands import Command, EmitFinal, EmitPartial, EmitSessionEnded, Forget, Reject
 from pipeline.elements import AudioFormat, FinalTranscript, PartialTranscript, SessionSummary
@@ -36,9 +37,11 @@ class Published:
 
 
 class World:
-    """See the module."""
+    """See the module. `settings` are the seed's own, `job_type` is the engine's real shell, unless told."""
 
-    def __init__(self, seed: int, settings: WorldSettings | None = None) -> None:
+    def __init__(
+        self, seed: int, *, settings: WorldSettings | None = None, job_type: type[Job] = Job
+    ) -> None:
         self.seed = seed
         self.settings = settings or settings_of(seed)
         self.rng = random.Random(seed)  # noqa: S311 - a reproducible simulation
@@ -46,15 +49,18 @@ class World:
         self.formats: dict[str, AudioFormat] = {}
         self.published: dict[str, Published] = {}
         self.checkpoints: list[Checkpoint] = []
+        self.seen: Counter[str] = Counter()
         self.log = FakeLog(self.rng, self._produce())
         self.service = FakeService(
             self.rng, self.scheduler, self.settings.service, self.settings.manner, self.settings.catch_up_rate
         )
         self.workers = [
-            FakeWorker(f"worker-{number}", self.scheduler, self.service, self.settings.worker.slots)
+            FakeWorker(
+                f"worker-{number}", self.scheduler, self.service, self.settings.worker.slots, self.seen
+            )
             for number in range(self.settings.workers)
         ]
-        self.job = Job(self.rng, self.scheduler, self.log, self.settings, self.workers, self._publish)
+        self.job = job_type(self.rng, self.scheduler, self.log, self.settings, self.workers, self._publish)
         self.job.after_bundle = self._after_bundle
         for worker in self.workers:
             self.scheduler.after(self.rng.uniform(0.0, 15.0), worker.sweep)
