@@ -8,7 +8,7 @@ the same timeline.
 
 A missing sequence is waited for: until `reorder_wait_seconds` of audio have come behind the hole, or as long
 has passed without that. Time alone decides only after the log was read to its end, for the source may lag.
-Then the hole becomes a gap, as long as media_offset_ms says. A bad record explains a hole at once.
+Then the hole becomes a gap, as long as media_offset_ms says.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class AudioFeed:
         self._order = Resequencer(cursor.resume.epoch, cursor.fingerprints, cursor.holes)
         self._judge = FormatJudge(cursor.format)
         self._end: Span | None = None  # of the chunk that marked the end
-        self._bad_records = 0  # since the last chunk on the timeline, without any held
+        self._bad_records = False  # since the last chunk on the timeline
         self._lost = False  # retention took records since then
         self._seen_offset = cursor.resume.offset
         self._to_end_of_log = True
@@ -116,7 +116,7 @@ class AudioFeed:
         taken = Taken()
         self.timeline.skip(entry.offset)
         if entry.chunk is None:
-            self._note_bad()
+            self._bad_records = True
         elif entry.offset not in self.timeline.ahead:
             self._take_chunk(entry.offset, entry.chunk, now, taken)
         return taken
@@ -132,7 +132,7 @@ class AudioFeed:
             if verdict is Verdict.LATE:
                 taken.observed.append("late_chunks")
             elif rejection.error_class != AFTER_END_OF_SESSION:
-                self._note_bad()
+                self._bad_records = True
         elif verdict is Verdict.NEXT:
             self._place(offset, chunk, taken)
             self._release(taken)
@@ -140,10 +140,6 @@ class AudioFeed:
             self._restart(offset, chunk, taken)
         else:
             self._hold(offset, chunk, now, taken)
-
-    def _note_bad(self) -> None:
-        """A bad record may explain the hole behind it, not one that was there before."""
-        self._bad_records += self._order.first is None
 
     def _why_not(self, chunk: AudioChunk, verdict: Verdict) -> ChunkRejected | None:
         if self._end is not None:
@@ -173,15 +169,21 @@ class AudioFeed:
     # The timeline
 
     def _place(self, offset: int, chunk: AudioChunk, taken: Taken) -> None:
-        timeline = self.timeline
-        fields: dict[str, Any] = {"last": chunk.end_of_session}
-        if chunk.media_offset_ms is not None:
-            fields["media_offset_ms"] = chunk.media_offset_ms
-        span = timeline.append(offset, chunk.sequence, chunk.samples, **fields)
-        timeline.expect(media_offset_ms=_after(span, chunk.samples, self._format.sample_rate_hertz))
+        start_ms, samples = chunk.media_offset_ms, chunk.samples
+        if start_ms is None:
+            start_ms = self.timeline.next.media_offset_ms
+        end_ms = None if start_ms is None else start_ms + samples * 1000 // self._format.sample_rate_hertz
+        span = self.timeline.append(
+            offset,
+            chunk.sequence,
+            samples,
+            media_offset_ms=start_ms,
+            media_end_ms=end_ms,
+            last=chunk.end_of_session,
+        )
         self._order.remember(chunk, span.epoch)
-        self._bad_records, self._lost = 0, False
-        self.chunks += bool(chunk.samples)
+        self._bad_records = self._lost = False
+        self.chunks += bool(samples)
         if chunk.end_of_session:
             self._end = span
         taken.placed.append(Placed(span, chunk.payload))
@@ -202,9 +204,8 @@ class AudioFeed:
             self._give_up(first, taken)
 
     def _is_explained(self, chunk: AudioChunk) -> bool:
-        """Whether it is known why nothing will come before `chunk`."""
-        missing = chunk.sequence - self.timeline.next.sequence
-        return self._lost or missing <= self._bad_records or self._follows(chunk)
+        """Whether it is known that nothing will come before `chunk`."""
+        return self._lost or self._follows(chunk)
 
     def _follows(self, chunk: AudioChunk) -> bool:
         """Whether the producer left out numbers, and no audio."""
@@ -317,7 +318,7 @@ class AudioFeed:
         if self._end is not None and self._end.offset >= self.timeline.next.offset:
             self._end = None  # it is read again
         self.reading = False
-        self._bad_records, self._lost = 0, False
+        self._bad_records = self._lost = False
         self._judge = FormatJudge(self._format)
 
     # Finals
@@ -370,9 +371,3 @@ class AudioFeed:
 def after_end(chunk: AudioChunk) -> ChunkRejected:
     """The rejection of a chunk that its producer sent behind the end of its session."""
     return ChunkRejected(AFTER_END_OF_SESSION, f"chunk {chunk.sequence} came after the end of its session")
-
-
-def _after(span: Span, samples: int, rate_hertz: int) -> int | None:
-    if span.media_offset_ms is None:
-        return None
-    return span.media_offset_ms + round(samples * 1000 / rate_hertz)

@@ -179,10 +179,12 @@ class SessionActions:
         """The stream has come to a good end: what it did not speak of holds no speech."""
         covered_before = self._covered_sample
         rotating = self.state is SessionState.ROTATING
-        end_seconds = self._format.seconds(self._feed.timeline.next.start_sample)
-        self._books.enter_heard(stream.seam_cover_seconds() if rotating else end_seconds)
+        heard_seconds = self._format.seconds(self._feed.timeline.next.start_sample)
+        if rotating:
+            heard_seconds = stream.seam_cover_seconds()
+        self._books.enter_heard(heard_seconds)
         self._leave_stream(StreamEvent.CLOSED)
-        self._cover()
+        self._cover(round(heard_seconds * self._format.sample_rate_hertz))
         if rotating:
             self._stuck = self._covered_sample <= covered_before
             self._feed.rewind()
@@ -199,16 +201,20 @@ class SessionActions:
         self._commands.append(EmitFinal(final))
         self._retry.forget()
         self._stuck = False
-        self._cover()
+        self._cover(self._covered())
 
     def _covered(self) -> int:
         """Up to which sample finals speak for the session on every channel."""
-        open_results = self._stream.reassembler.open_results if self._stream is not None else ()
+        stream = self._stream
+        open_results = stream.reassembler.open_results if stream is not None else ()
         seconds = covered_seconds(self._format.channels, self._books.ends, open_results)
+        if stream is not None and stream.unbelieved_seconds is not None:
+            seconds = min(seconds, stream.unbelieved_seconds)
         return round(seconds * self._format.sample_rate_hertz)
 
-    def _cover(self) -> None:
-        self._covered_sample = max(self._covered(), self._covered_sample)
+    def _cover(self, sample: int) -> None:
+        """No audio before `sample` is needed any more."""
+        self._covered_sample = max(sample, self._covered_sample)
         gaps = self._feed.cover(self._covered_sample)
         self._books.enter_gaps(gaps)
         for gap in gaps:

@@ -36,7 +36,7 @@ class StreamView:
         self._clock = StreamClock()
         self.reassembler = Reassembler(self._clock, ends)
         self._seam_seconds: float | None = None  # where a rotation has cut the session's timeline
-        self._unbelieved_seconds: float | None = None  # start of the first final that reaches the seam
+        self.unbelieved_seconds: float | None = None  # where the first final begins that reaches the seam
         self._believes_all = False
 
     def move(self, event: StreamEvent) -> None:
@@ -105,7 +105,7 @@ class StreamView:
         if final.end_time <= self._seam_seconds - SEAM_SECONDS:
             return False
         start = final.start_time
-        self._unbelieved_seconds = min(start, self._unbelieved_seconds or start)
+        self.unbelieved_seconds = min(start, self.unbelieved_seconds or start)
         return True
 
     # The seam
@@ -121,8 +121,8 @@ class StreamView:
         if self._believes_all:
             return seam
         begun = [result.start_time for result in self.reassembler.open_results]
-        if self._unbelieved_seconds is not None:
-            begun.append(self._unbelieved_seconds)
+        if self.unbelieved_seconds is not None:
+            begun.append(self.unbelieved_seconds)
         return max(0.0, min([seam - SEAM_SECONDS, *begun]))
 
     # When to replace it

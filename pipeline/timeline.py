@@ -58,21 +58,28 @@ class Timeline:
         self._spans: deque[Span] = deque()
         self._covered_sample = 0
 
-    def append(self, offset: int, sequence: int, samples: int, **expected: object) -> Span:
+    def append(
+        self,
+        offset: int,
+        sequence: int,
+        samples: int,
+        *,
+        media_offset_ms: int | None = None,
+        media_end_ms: int | None = None,
+        last: bool = False,
+    ) -> Span:
         """Put the chunk at `offset` behind everything so far; returns its span.
 
-        `expected`: further fields of the span. Nothing may be missing before it (`append_gap` first).
+        `media_offset_ms` is what it gives, `media_end_ms` what the next one should give. Nothing may be
+        missing before it (`append_gap` first).
         """
-        start = self.next.start_sample
-        fields: dict[str, object] = {"media_offset_ms": self.next.media_offset_ms} | expected
-        span = Span(offset, sequence, start, start + samples, epoch=self.next.epoch, **fields)  # type: ignore[arg-type]
+        here = self.next
+        start, end = here.start_sample, here.start_sample + samples
+        if media_offset_ms is None:
+            media_offset_ms = here.media_offset_ms
+        span = Span(offset, sequence, start, end, media_offset_ms, here.epoch, "", last)
         self._spans.append(span)
-        self.next = replace(
-            self.next,
-            offset=max(self.next.offset, offset + 1),
-            sequence=sequence + 1,
-            start_sample=span.end_sample,
-        )
+        self.next = Position(max(here.offset, offset + 1), sequence + 1, end, media_end_ms, here.epoch)
         return span
 
     def append_gap(self, offset: int, until_sequence: int, samples: int, reason: str) -> Span:
@@ -92,8 +99,11 @@ class Timeline:
 
     def skip(self, offset: int) -> None:
         """Pass over the record at `offset`: it was looked at."""
-        if offset >= self.next.offset:
-            self.next = replace(self.next, offset=offset + 1)
+        here = self.next
+        if offset >= here.offset:
+            self.next = Position(
+                offset + 1, here.sequence, here.start_sample, here.media_offset_ms, here.epoch
+            )
 
     def cover(self, sample: int, held: Iterable[int] = ()) -> list[Span]:
         """Forget the spans that end at or before `sample`: a final speaks for them. Returns the gaps of them.

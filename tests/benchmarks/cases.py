@@ -26,7 +26,7 @@ from botocore.eventstream import EventStreamBuffer
 import schemas
 from connectors.transcribe.events import encode_audio_event, encode_transcript_event, parse_event
 from connectors.transcribe.eventstream import MessageDecoder
-from connectors.transcribe.model import parse_transcript_event
+from connectors.transcribe.model import MedicalAlternative, MedicalItem, MedicalResult, parse_transcript_event
 from connectors.transcribe.sigv4 import Credentials, EventSigner
 from deploy.local import recordings
 from pipeline.audio_decoding import to_pcm
@@ -127,10 +127,12 @@ def _avro() -> Iterator[Case]:
 
 
 def _engine_step() -> Case:
-    """One chunk through the session engine while its stream is open; nothing comparable exists."""
+    """One chunk through the session engine while its stream is open, with a final every three seconds;
+    nothing comparable exists.
+    """
     audio = AudioFormat(16_000)
     first = AudioChunk("session", 0, PAYLOAD, audio)
-    limits = SessionLimits()
+    limits = SessionLimits(stream_limit_seconds=1e9)
     session = Session(
         opening_cursor(first, 0, 0, SessionSettings()),
         session_id="session",
@@ -139,14 +141,29 @@ def _engine_step() -> Case:
         backoff=lambda _: 0.0,
         now=0.0,
     )
+    session.slot_granted(0.0)
     session.receive_batch([LogEntry(0, first)], 0.0)
     session.stream_opened(1, "stream", None, 0.0)
     numbers = itertools.count(1)
+
+    def final(number: int) -> MedicalResult:
+        start, end = number / 10 - 3.0, number / 10 - 0.3
+        item = MedicalItem(start_time=start, end_time=end, type="pronunciation", content="synthetic")
+        return MedicalResult(
+            result_id=f"r{number}",
+            start_time=start,
+            end_time=end,
+            is_partial=False,
+            alternatives=(MedicalAlternative("synthetic", (item,)),),
+        )
 
     def step() -> object:
         number = next(numbers)
         now = number / 10
         session.stream_progress(1, number * first.samples, now)
+        if number % 30 == 0:
+            session.receive_results(1, [final(number)], now)
+            session.take_snapshot()
         return session.receive_batch([LogEntry(number, AudioChunk("session", number, PAYLOAD, audio))], now)
 
     return Case("engine step for a chunk", step)

@@ -306,10 +306,12 @@ def test_a_chunk_later_than_the_wait_is_rejected() -> None:
     assert "reorder_wait_seconds (0.5)" in taken.rejected[0][1].reason
 
 
-def test_a_bad_record_explains_a_hole_at_once() -> None:
-    feed = live_feed()
+def test_a_bad_record_gives_the_gap_its_reason_and_a_late_chunk_its_time() -> None:
     bad = LogEntry(1, None, ChunkRejected(NOT_AVRO, "synthetic"))
-    assert placed(take(feed, entry(0), bad, entry(2))) == [0, UNDECODABLE, 2]
+    later = numbered(2, 3, 4, 5, 6, first_offset=2)
+    assert placed(take(live_feed(), entry(0), bad, *later)) == [0, UNDECODABLE, 2, 3, 4, 5, 6]
+    late = numbered(1, first_offset=4)
+    assert placed(take(live_feed(), entry(0), bad, *later[:2], *late)) == [0, 1, 2, 3]
 
 
 def test_records_that_retention_took_explain_a_hole_at_once() -> None:

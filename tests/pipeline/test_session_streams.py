@@ -24,7 +24,19 @@ from pipeline.failures import FailureKind
 from pipeline.limits import SessionLimits
 from pipeline.session import Session, opening_cursor
 from pipeline.session_state import SessionState
-from tests.pipeline.builders import CHUNK_SAMPLES, LIMITS, chunk, doings, entries, entry, kinds
+from tests.pipeline.builders import (
+    CHUNK_SAMPLES,
+    LIMITS,
+    STEREO,
+    chunk,
+    doings,
+    engine,
+    entries,
+    entry,
+    kinds,
+    result,
+    word,
+)
 from tests.pipeline.scenes import RESET, ended, log, only, opened, reopened, spoken, stored
 
 THROTTLED = StreamFailure("LimitExceededException", "too many", kind=FailureKind.THROTTLED)
@@ -152,6 +164,20 @@ def test_what_the_old_stream_says_of_its_last_moments_is_withdrawn() -> None:
     final = only(session.receive_results(2, [spoken("r3", 0.0, 1.1)], 0.6), EmitFinal)
     assert isinstance(final, EmitFinal)
     assert (final.final.segment_index, final.final.start_time, final.final.end_time) == (2, 8.0, 9.1)
+
+
+def test_a_final_that_is_heard_again_holds_the_position_whatever_the_other_channel_says() -> None:
+    session = engine(opening_cursor(chunk(0, format=STEREO), 0, 0, SessionSettings()), limits=OLD)
+    session.receive_batch([entry(n, format=STEREO) for n in range(98)], 0.0)
+    session.stream_opened(1, "stream-1", None, 0.0)
+    session.stream_progress(1, 98 * CHUNK_SAMPLES, 0.0)
+    assert kinds(session.handle_timer(0.1)) == ["EndStream"]
+    left = result("l", word("a", 1.0, 9.7), channel_id="ch_0")
+    right = result("r", word("b", 7.0, 8.5), channel_id="ch_1")
+    assert kinds(session.receive_results(1, [left, right], 0.2)) == ["EmitPartial", "EmitFinal"]
+    read = only(session.stream_closed(1, 0.3), ReadLog)
+    assert isinstance(read, ReadLog)
+    assert read.start_offset == 10
 
 
 def test_long_silence_is_not_kept_to_be_read_again() -> None:
