@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from pipeline.elements import MISSING_SEQUENCE, SEQUENCE_RESTARTED, UNDECODABLE, AudioChunk
+from pipeline.elements import MISSING_SEQUENCE, NOT_AVRO, SEQUENCE_RESTARTED, UNDECODABLE, AudioChunk
 from tests.simulation.fake_log import Record
 from tests.simulation.recogniser import ChannelEar, Word
 from tests.simulation.speech import RATE_HERTZ, split
@@ -27,7 +27,8 @@ class ExpectedGap:
 
 @dataclass(slots=True)
 class Expected:
-    """`words` by channel, `chunks` with audio, gaps, the timeline's length, bad records by offset."""
+    """`words` by channel, `chunks` with audio, gaps, the timeline's length; `refused`: the error classes of
+    the dead letters, by offset."""
 
     channels: int
     words: list[list[Word]] = field(default_factory=list)
@@ -35,15 +36,15 @@ class Expected:
     chunks: int = 0
     samples: int = 0
     end_marked: bool = False
-    garbage: frozenset[int] = frozenset()
-    spans: list[tuple[int, int, int]] = field(default_factory=list)  # start, end, sequence of each chunk
+    refused: dict[int, str] = field(default_factory=dict)
 
 
 def expect(records: Iterable[Record], channels: int) -> Expected:
     """What must come of a session whose records these are."""
     records = list(records)
     expected = Expected(channels)
-    expected.garbage = frozenset(record.offset for record in records if record.entry.chunk is None)
+    expected.refused = {r.offset: r.write.refused for r in records if r.write.refused is not None}
+    records = [record for record in records if record.write.refused is None]
     ears = [ChannelEar() for _ in range(channels)]
     expected.words = [[] for _ in range(channels)]
     for pcm in _ideal_audio(records, expected):
@@ -61,15 +62,13 @@ def _ideal_audio(records: list[Record], expected: Expected) -> Iterator[bytes]:
     epoch, due, due_ms = 0, 0, 0
     for (of_epoch, sequence), record in sorted(by_place.items()):
         chunk = record.entry.chunk
-        if chunk is None:
-            continue
+        assert chunk is not None
         if of_epoch != epoch:
             expected.gaps.append(ExpectedGap(expected.samples, expected.samples, (SEQUENCE_RESTARTED,)))
             epoch, due, due_ms = of_epoch, 0, 0
         if sequence != due:
             yield _enter_gap(chunk, due_ms, expected)
         yield chunk.payload
-        expected.spans.append((expected.samples, expected.samples + chunk.samples, sequence))
         expected.samples += chunk.samples
         expected.chunks += chunk.samples > 0
         expected.end_marked = expected.end_marked or chunk.end_of_session
@@ -80,7 +79,9 @@ def _ideal_audio(records: list[Record], expected: Expected) -> Iterator[bytes]:
 def _enter_gap(chunk: AudioChunk, due_ms: int, expected: Expected) -> bytes:
     missing = 0 if chunk.media_offset_ms is None else (chunk.media_offset_ms - due_ms) * RATE_HERTZ // 1000
     # Which sequence a bad record had, nobody can tell.
-    reasons = (MISSING_SEQUENCE, UNDECODABLE) if expected.garbage else (MISSING_SEQUENCE,)
+    reasons = (
+        (MISSING_SEQUENCE, UNDECODABLE) if NOT_AVRO in expected.refused.values() else (MISSING_SEQUENCE,)
+    )
     expected.gaps.append(ExpectedGap(expected.samples, expected.samples + missing, reasons))
     expected.samples += missing
     return bytes(missing * chunk.format.bytes_per_sample)

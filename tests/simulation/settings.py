@@ -18,8 +18,9 @@ class ProducerTrouble:
     """Shares are of chunks, unless a name says otherwise.
 
     `reorder_chunks`: a late chunk comes after so many of its successors at most. `drop_chunks`: lengths of a
-    hole. `restart_share`: of sessions, in which the sequence begins again. `garbage_share`: of chunks, behind
-    which a record lies that is none. `head`: the first chunks of a session may be late or missing, too.
+    hole. `restart_share`: of sessions, in which the sequence begins again; `surplus_share`: of sessions,
+    whose producer goes on behind its end mark. `garbage_share`: of chunks, in whose place a record lies that
+    is none. `head`: the first chunks of a session may be late or missing, too.
     """
 
     duplicate_share: float = 0.0
@@ -29,6 +30,8 @@ class ProducerTrouble:
     drop_chunks: tuple[int, int] = (1, 4)
     long_drop_share: float = 0.0
     pause_share: float = 0.0
+    too_late_share: float = 0.0
+    surplus_share: float = 0.0
     restart_share: float = 0.0
     garbage_share: float = 0.0
     head: bool = False
@@ -108,6 +111,8 @@ ORDERING = ProducerTrouble(
     drop_share=0.03,
     long_drop_share=0.1,
     pause_share=0.02,
+    too_late_share=0.01,
+    surplus_share=0.2,
     restart_share=0.1,
     garbage_share=0.01,
     head=True,

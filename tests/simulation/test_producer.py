@@ -21,10 +21,12 @@ def script(**changes: object) -> Script:
         "session_id": "session",
         "format": AudioFormat(RATE_HERTZ),
         "chunk_samples": CHUNK_SAMPLES,
+        "even": True,
         "media_offsets": True,
         "pace": 1.0,
         "start": 10.0,
         "end": "mark",
+        "reorder_wait_seconds": 2.0,
     }
     return Script(**(values | changes))  # type: ignore[arg-type]
 

@@ -79,10 +79,12 @@ class World:
                 session_id,
                 audio,
                 settings.chunk_samples[number],
+                rng.random() < 0.7,
                 settings.media_offsets[number],
                 settings.pace,
                 START_SECONDS + rng.uniform(0.0, 4.0),
                 rng.choice(("mark", "mark", "empty", "none")),
+                settings.limits.reorder_wait_seconds,
             )
             writes += write_all(rng, script, speak(rng, channels, settings.style), settings.producer)
         return writes
