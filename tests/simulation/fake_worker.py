@@ -69,6 +69,7 @@ class FakeWorker:
         self.source_at: float | None = None  # when the source last delivered anything to this process
         self.slots: SharedSlots | None = None
         self._max_slots = slots
+        self._clock_offset_seconds = 0.0
         self._life = 0  # grows with every kill: what belonged to an earlier process counts no more
         self.start()
 
@@ -76,8 +77,14 @@ class FakeWorker:
         """Begin with nothing, as a process does that has just been started."""
         self.sessions, self.connections, self.source_at = {}, 0, None
         self._life += 1
+        self._clock_offset_seconds = self.service.rng.uniform(0.0, 1e6)
         if self._max_slots is not None:
-            self.slots = SharedSlots(self._max_slots, _MANY_OPENINGS_PER_SECOND, lambda: self.scheduler.now)
+            self.slots = SharedSlots(self._max_slots, _MANY_OPENINGS_PER_SECOND, lambda: self.now)
+
+    @property
+    def now(self) -> float:
+        """Seconds of this process's monotonic clock, which has nothing to do with that of another."""
+        return self.scheduler.now + self._clock_offset_seconds
 
     def kill(self) -> None:
         """The process is gone; its connections break, and another process takes its place."""
@@ -87,11 +94,11 @@ class FakeWorker:
         self.paused = False
         self.start()
 
-    def get(self, session_id: str, now: float) -> FakeLive | None:
+    def get(self, session_id: str) -> FakeLive | None:
         """The live session, touched."""
         live = self.sessions.get(session_id)
         if live is not None:
-            live.touched_at = now
+            live.touched_at = self.now
         return live
 
     def put(self, session_id: str, live: FakeLive) -> None:
@@ -109,10 +116,9 @@ class FakeWorker:
 
     def sweep(self) -> None:
         """Drop what nobody has touched for long; comes again and again."""
-        now = self.scheduler.now
         if not self.paused:
             for session_id, live in list(self.sessions.items()):
-                if live.orphaned(now):
+                if live.orphaned(self.now):
                     self.remove(session_id)
         self.scheduler.after(ORPHAN_SECONDS / 4, self.sweep)
 
@@ -150,7 +156,7 @@ class FakeLive:
         self.session = session
         self.stream: FakeStream | None = None
         self.timer_due_at: float | None = None
-        self.touched_at = worker.scheduler.now
+        self.touched_at = worker.now
         self.dropped = False
         self.max_read_bytes = 0
         self.worker = worker

@@ -15,11 +15,13 @@ from pipeline.commands import Command, Forget, ReadLog, Reject
 from pipeline.cursor import SessionCursor
 from pipeline.elements import AudioChunk, LogEntry, SessionSettings
 from pipeline.session import Session, opening_cursor
+from schemas.serde import SingleObjectSerde
 from tests.simulation.fake_log import FakeLog, Record
 from tests.simulation.fake_worker import FakeLive, FakeWorker, LogRead
 from tests.simulation.scheduler import Scheduler
 from tests.simulation.settings import WorldSettings
 
+_CURSORS = SingleObjectSerde("session_cursor")
 _TIMER_SLACK_SECONDS = 0.05  # as in the transform
 _BACKOFF_SECONDS = 5.0
 
@@ -58,6 +60,7 @@ class Job:
         self.owners: dict[str, FakeWorker] = {}
         self.workers = workers
         self.after_bundle: Callable[[FakeLive], None] | None = None
+        self.broker_away_until = 0.0
         self.tear: Callable[[FakeWorker], None] | None = None
         self._rng = rng
         self._scheduler = scheduler
@@ -74,8 +77,10 @@ class Job:
         if epoch != self._epoch:
             return
         now = self._scheduler.now
-        if any(owner.paused for owner in self.owners.values()):
-            self._scheduler.after(0.5, self._poll, epoch)  # a worker that stands still holds the job up
+        held_up = self.broker_away_until > now or any(owner.paused for owner in self.owners.values())
+        if held_up:
+            # A broker that is away, or a worker that stands still.
+            self._scheduler.after(self._rng.uniform(0.1, 0.9), self._poll, epoch)
             return
         count = self._log.count(now)
         if self.position < count:
@@ -99,9 +104,9 @@ class Job:
     # Bundles
 
     def _process(self, session_id: str, records: list[Record]) -> None:
-        now = self._scheduler.now
         entries = [record.entry for record in records]
-        self._owner(session_id).source_at = now
+        worker = self._owner(session_id)
+        now = worker.source_at = worker.now
         live = self._live(session_id) or self._open(session_id, entries)
         if live is None:
             for entry in entries:
@@ -120,7 +125,7 @@ class Job:
         live = self._live(session_id)
         if live is not None:
             live.timer_due_at = None
-            self._step(session_id, live, live.handle_timer(self._scheduler.now))
+            self._step(session_id, live, live.handle_timer(live.worker.now))
 
     def _owner(self, session_id: str) -> FakeWorker:
         if session_id not in self.owners:
@@ -131,14 +136,15 @@ class Job:
     def _live(self, session_id: str) -> FakeLive | None:
         """The session as its worker has it, if it agrees with the state; else restored from the state."""
         worker = self._owner(session_id)
-        live = worker.get(session_id, self._scheduler.now)
+        live = worker.get(session_id)
         stored = self.state.get(session_id)
         if stored is None:
             worker.remove(session_id)
             return None
         if live is not None and live.session.cursor == stored:
             return live
-        return self._install(session_id, SessionCursor.from_record(stored.to_record()))
+        restored = _CURSORS.decode(_CURSORS.encode(stored.to_record()))
+        return self._install(session_id, SessionCursor.from_record(restored))
 
     def _open(self, session_id: str, entries: list[LogEntry]) -> FakeLive | None:
         for entry in entries:
@@ -148,16 +154,16 @@ class Job:
 
     def _install(self, session_id: str, cursor: SessionCursor) -> FakeLive:
         self._installed += 1
+        worker = self._owner(session_id)
         session = Session(
             cursor,
             session_id=session_id,
             topic="audio",
             limits=self._settings.limits,
             backoff=self._backoff,
-            now=self._scheduler.now,
+            now=worker.now,
             owner=f"live-session-{self._installed}",
         )
-        worker = self._owner(session_id)
         live = self.live_type(session, worker, self._read)
         worker.put(session_id, live)
         return live
@@ -166,7 +172,6 @@ class Job:
         return self._rng.uniform(0.0, min(_BACKOFF_SECONDS, 0.2 * 2 ** min(failures, 10)))
 
     def _step(self, session_id: str, live: FakeLive, outputs: list[Command]) -> None:
-        now = self._scheduler.now
         if self.tear is not None:
             self._tear(session_id, outputs, self.tear)
             return
@@ -176,7 +181,7 @@ class Job:
         else:
             if live.session.dirty:
                 self.write_state(session_id, live)
-            self._schedule(session_id, live, now)
+            self._schedule(session_id, live)
         for output in outputs:
             self._publish(session_id, output)
         if self.after_bundle is not None:
@@ -192,11 +197,12 @@ class Job:
         """Write the session's cursor into its state cell."""
         self.state[session_id] = live.session.take_snapshot()
 
-    def _schedule(self, session_id: str, live: FakeLive, now: float) -> None:
+    def _schedule(self, session_id: str, live: FakeLive) -> None:
+        now = live.worker.now
         wanted_at, due_at = live.session.next_timer(now), live.timer_due_at
         if due_at is None or wanted_at < due_at - _TIMER_SLACK_SECONDS or due_at < now - 1.0:
             live.timer_due_at = wanted_at
-            self._set_timer(session_id, max(now, wanted_at))
+            self._set_timer(session_id, self._scheduler.now + max(0.0, wanted_at - now))
 
     def _set_timer(self, session_id: str, due: float) -> None:
         self.timers[session_id] = due
@@ -212,7 +218,8 @@ class Job:
         """The log as it is when the read reaches it; some reads fail."""
         if live.dropped:
             return
-        if self._rng.random() < self._settings.worker.read_failure_share:
+        away = self._scheduler.now < self.broker_away_until
+        if away or self._rng.random() < self._settings.worker.read_failure_share:
             live.deliver(LogRead(read.read_id, None))
             return
         log = self._log.read(live.session.session_id, read, self._scheduler.now)

@@ -37,6 +37,7 @@ class Troubles:
             (plan.stalls, self.stall),
             (plan.outages, self.outage),
             (plan.breaks, self.break_streams),
+            (plan.broker_outages, self.broker_outage),
         ]
         for most, trouble in kinds:
             for _ in range(self._rng.randint(0, most)):
@@ -129,6 +130,11 @@ class Troubles:
         world = self._world
         world.service.away_until = world.scheduler.now + self._rng.uniform(1.0, 15.0)
         self.break_streams()
+
+    def broker_outage(self) -> None:
+        """The source delivers nothing and reads of the log fail, maybe for longer than sessions last."""
+        job = self._world.job
+        job.broker_away_until = self._world.scheduler.now + self._rng.uniform(0.5, 30.0)
 
     def break_streams(self) -> None:
         """All streams of the service break at once."""

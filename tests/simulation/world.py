@@ -16,8 +16,9 @@ from tests.simulation.fake_worker import FakeLive, FakeWorker
 from tests.simulation.job import Checkpoint, Job
 from tests.simulation.memory import check_memory
 from tests.simulation.producer import Script, Write, write_all
+from tests.simulation.profiles import settings_of
 from tests.simulation.scheduler import START_SECONDS, Scheduler
-from tests.simulation.settings import WorldSettings, settings_of
+from tests.simulation.settings import WorldSettings
 from tests.simulation.speech import RATE_HERTZ, speak
 from tests.simulation.troubles import Troubles
 
