@@ -213,7 +213,7 @@ def _delay_too_long(
         return
     touched = plan.dropped | plan.garbage | set(plan.late) | set(plan.repeated)
     enough = round((script.reorder_wait_seconds + 1.0) * RATE_HERTZ) * script.format.bytes_per_sample
-    for index in range(0 if trouble.head else 1, len(parts) - 1):
+    for index in range(1, len(parts) - 1):  # a chunk 0 so late could be a restart as well
         if index in touched or rng.random() >= trouble.too_late_share:
             continue
         behind, last = 0, index
