@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from connectors.transcribe.model import MedicalResult
 from pipeline.cursor import SessionCursor, SessionStatus
@@ -31,6 +32,7 @@ class SessionBooks:
         self._session_id = session_id
         self._topic = topic
         self._owner = owner
+        self.settings = cursor.settings
         self._cursor = cursor
         self._segments = cursor.next_segment_index
         self._gaps = [Gap(*gap) for gap in cursor.gaps]
@@ -50,7 +52,7 @@ class SessionBooks:
             start_time=result.start_time,
             end_time=result.end_time,
             alternatives=result.alternatives,
-            settings=self._cursor.settings,
+            settings=self.settings,
             sample_rate_hertz=rate,
             source=self._source(*offsets),
             stream_id=stream_id,
@@ -76,6 +78,12 @@ class SessionBooks:
             stream_id=stream_id,
             superseded=superseded,
         )
+
+    def enter_settings(self, chosen: Mapping[str, Any]) -> None:
+        """Settings of a chunk, before the first stream: they may be on another one than comes first."""
+        if self.streams == 0:
+            self.settings = self.settings.overridden(chosen)
+            self.dirty = True
 
     def enter_heard(self, seconds: float) -> None:
         """The service has said all it has to say up to `seconds` of the timeline, on every channel."""
@@ -125,6 +133,7 @@ class SessionBooks:
             retries=self.retries,
             gaps=tuple((gap.start_time, gap.end_time, gap.reason) for gap in self._gaps),
             owner=self._owner,
+            settings=self.settings,
             **feed.memory(),
         )
         self.dirty = False

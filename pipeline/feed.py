@@ -13,6 +13,7 @@ Then the hole becomes a gap, as long as media_offset_ms says.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import dataclass, field
 from math import inf
 from typing import Any
@@ -36,6 +37,7 @@ from pipeline.resequencer import Held, Resequencer, Verdict
 from pipeline.timeline import Position, Span, Timeline
 
 _SAME_MOMENT_MS = 10  # chunks that follow one another this closely leave nothing out
+_REMEMBERED_REPORTS = 256
 _LONGEST_CHUNK_MS = 30_000  # a hole that is longer by its numbers is not believed
 
 
@@ -77,7 +79,10 @@ class AudioFeed:
         self._seen_offset = cursor.resume.offset
         self._to_end_of_log = True
         self.checked_at = -inf  # when the log was last read to its end (monotonic seconds)
-        self._read_id = 0
+        self._read_id, self._asked_at = 0, -inf
+        self._reported: OrderedDict[int, None] = (
+            OrderedDict()
+        )  # those behind records that were held meanwhile
         self._reported_offset = max(cursor.resume.offset, cursor.reported_offset)
 
     def open_live(self) -> None:
@@ -109,7 +114,13 @@ class AudioFeed:
 
     def is_reported(self, offset: int) -> bool:
         """Whether a bad chunk at `offset` was reported before; it is read again after a rewind."""
-        return offset < self._reported_offset
+        return offset < self._reported_offset or offset in self._reported
+
+    def note_reported(self, offset: int) -> None:
+        """The chunk at `offset` has its dead letter."""
+        self._reported[offset] = None
+        while len(self._reported) > _REMEMBERED_REPORTS:
+            self._reported.popitem(last=False)
 
     def take(self, entry: LogEntry, now: float) -> Taken:
         """Take the next record of the log, a new one."""
@@ -277,7 +288,7 @@ class AudioFeed:
         """Retention removed records before the next one."""
         self._lost = True
 
-    def next_read(self) -> tuple[int, int, int | None] | None:
+    def next_read(self, now: float) -> tuple[int, int, int | None] | None:
         """`(read_id, start_offset, end_offset)` of the read that brings the feed nearer to live.
 
         None when it is live. `end_offset` None means: to the end of the partition.
@@ -285,14 +296,17 @@ class AudioFeed:
         if not self.behind:
             return None
         self._read_id += 1
-        self.reading = True
+        self.reading, self._asked_at = True, now
         return self._read_id, self.timeline.next.offset, None if self._to_end_of_log else self._seen_offset
 
     def awaits(self, read_id: int) -> bool:
         return self.reading and read_id == self._read_id
 
-    def finish_read(self, next_offset: int, now: float, *, complete: bool) -> Taken:
-        """The read got as far as `next_offset`; `complete`: that is all there was in its range."""
+    def finish_read(self, next_offset: int, *, complete: bool) -> Taken:
+        """The read got as far as `next_offset`; `complete`: that is all there was in its range.
+
+        What it says of the log's end is true for the moment it was asked for, however late the answer comes.
+        """
         taken = Taken()
         self.reading = False
         self.timeline.skip(next_offset - 1)
@@ -300,8 +314,8 @@ class AudioFeed:
         self._seen_offset = max(self._seen_offset, next_offset)
         if complete and self._to_end_of_log:
             self._to_end_of_log = False
-            self.checked_at = now
-            while self.hole_is_due(now) and (first := self._order.first) is not None:
+            self.checked_at = self._asked_at
+            while self.hole_is_due(self._asked_at) and (first := self._order.first) is not None:
                 self._give_up(first, taken)
         return taken
 

@@ -114,6 +114,7 @@ class LiveSession:
         self.lock = threading.RLock()
         self.touched_at = time.monotonic()
         self.timer_due_at: float | None = None  # monotonic; None: no timer of this process is set
+        self.stored: bytes | None = None  # the cursor as this one wrote it to the state last
         self._service = service
         self._log = log
         self._topic = topic

@@ -159,7 +159,7 @@ class Session(SessionActions):
             if self._feed.is_new(entry):
                 self._last_audio_at = now
                 self._take(entry)
-        self._carry_out(self._feed.finish_read(next_offset, now, complete=complete))
+        self._carry_out(self._feed.finish_read(next_offset, complete=complete))
         return self._answer()
 
     def log_failed(self, read_id: int, now: float) -> list[Command]:
@@ -311,8 +311,8 @@ class Session(SessionActions):
         quiet_since = self._last_audio_at
         if self._now - quiet_since < seconds:
             return False
-        sure_after = quiet_since + seconds - _SOURCE_SLACK_SECONDS
-        if (self._source_at or 0.0) >= sure_after or self._feed.checked_at >= quiet_since + seconds:
+        heard_of = self._source_at is not None and self._source_at >= self._now - _SOURCE_SLACK_SECONDS
+        if heard_of or self._feed.checked_at >= quiet_since + seconds:
             return True
         self._feed.check_log()
         return False

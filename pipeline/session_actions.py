@@ -76,7 +76,7 @@ class SessionActions:
         self._covered_sample = self._covered()
         if cursor.format.channels > 1:  # a segment of another channel may have begun before
             self._covered_sample = min(self._covered_sample, cursor.resume.start_sample)
-        self._stuck = False  # since the last rotation, which covered nothing, there was no final
+        self._stuck = False  # since the last rotation, which covered nothing of much, there was no final
         self._source_at: float | None = None
         # Also a restored one is written at once: whoever finds the same cursor in the state later knows that
         # nobody else has had the session meanwhile.
@@ -95,6 +95,8 @@ class SessionActions:
 
     def _take(self, entry: LogEntry) -> None:
         """Take the next record of the log."""
+        if entry.chunk is not None and entry.chunk.settings and not self._books.streams:
+            self._books.enter_settings(entry.chunk.settings)
         again = self._feed.is_reported(entry.offset)
         self._carry_out(self._feed.take(entry, self._now), again=again)
 
@@ -103,6 +105,7 @@ class SessionActions:
         for offset, rejection in taken.rejected:
             if not self._feed.is_reported(offset):
                 self._commands.append(Reject(offset, rejection))
+                self._feed.note_reported(offset)
         if not again:
             self._commands.extend(Observe(name) for name in taken.observed)
         for placed in taken.placed:
@@ -131,7 +134,7 @@ class SessionActions:
         room_seconds = self._room_seconds
         if room_seconds < self._limits.outbound_seconds / 2:
             return
-        read = self._feed.next_read()
+        read = self._feed.next_read(self._now)
         if read is not None:
             bytes_per_second = self._format.sample_rate_hertz * self._format.bytes_per_sample
             max_bytes = int(room_seconds * bytes_per_second * _RECORD_OVERHEAD)
@@ -146,7 +149,7 @@ class SessionActions:
         if self.state is SessionState.IDLE:
             self._go(SessionEvent.OPEN)
         self._observe("streams_opened")
-        self._commands.append(OpenStream(self._serial, self._format, self._books.cursor.settings))
+        self._commands.append(OpenStream(self._serial, self._format, self._books.settings))
         return self._stream
 
     def _end_stream(self, stream: StreamView, why: SessionEvent) -> None:
@@ -186,7 +189,8 @@ class SessionActions:
         self._leave_stream(StreamEvent.CLOSED)
         self._cover(round(heard_seconds * self._format.sample_rate_hertz))
         if rotating:
-            self._stuck = self._covered_sample <= covered_before
+            long = stream.uncovered_seconds(covered_before) >= self._limits.max_segment_seconds
+            self._stuck = long and self._covered_sample <= covered_before
             self._feed.rewind()
 
     # Results

@@ -146,11 +146,10 @@ class TranscribeFn(beam.DoFn):
         if stored is None:
             self._runtime.remove(key)  # opened by a bundle that was never committed
             return None
-        restored = SessionCursor.from_record(self._cursors.decode(stored))
-        if live is not None and live.session.cursor == restored:
+        if live is not None and live.stored == stored:
             return live
         count("recoveries")
-        return self._install(session_id, restored, now)
+        return self._install(session_id, SessionCursor.from_record(self._cursors.decode(stored)), now)
 
     def _open(self, session_id: str, records: Sequence[KafkaRecord], now: float) -> LiveSession | None:
         """A new session, begun by the first usable chunk; None when there is none."""
@@ -207,7 +206,8 @@ class TranscribeFn(beam.DoFn):
                 cursor.clear()
                 self._runtime.remove((self._settings.job_id, live.session.session_id))
             elif live.session.dirty:
-                cursor.write(self._cursors.encode(live.session.take_snapshot().to_record()))
+                live.stored = self._cursors.encode(live.session.take_snapshot().to_record())
+                cursor.write(live.stored)
             if not forget:
                 self._schedule(live, poll, now)
             encoded = [tagged for output in outputs for tagged in self._encode(live, output)]

@@ -96,7 +96,7 @@ def test_a_live_feed_takes_each_record_once() -> None:
     assert placed(take(feed, *(entry(number) for number in (0, 1, 1, 0, 2)))) == [0, 1, 2]
     assert feed.chunks == 3
     assert not feed.behind
-    assert feed.next_read() is None
+    assert feed.next_read(0.0) is None
 
 
 def test_a_record_that_a_producer_wrote_twice_is_taken_once() -> None:
@@ -122,7 +122,7 @@ def test_a_chunk_of_another_rate_is_rejected() -> None:
 def test_a_restored_feed_reads_the_log_from_the_cursor_to_its_end() -> None:
     feed = AudioFeed(cursor(5), LIMITS)
     assert feed.behind
-    assert feed.next_read() == (1, 5, None)
+    assert feed.next_read(0.0) == (1, 5, None)
     assert feed.awaits(1)
     assert not feed.awaits(0)
 
@@ -131,37 +131,37 @@ def test_a_record_that_was_seen_and_not_taken_leaves_the_feed_behind() -> None:
     feed = live_feed()
     feed.see(9)
     assert feed.behind
-    assert feed.next_read() == (1, 0, 10)
+    assert feed.next_read(0.0) == (1, 0, 10)
 
 
 def test_reads_go_on_until_they_meet_what_was_seen_live() -> None:
     feed = AudioFeed(cursor(5), LIMITS)
-    feed.next_read()
+    feed.next_read(0.0)
     feed.take(entry(5), 0.0)
-    feed.finish_read(6, 0.0, complete=False)
-    assert feed.next_read() == (2, 6, None), "the end of the log was not reached"
+    feed.finish_read(6, complete=False)
+    assert feed.next_read(0.0) == (2, 6, None), "the end of the log was not reached"
     feed.see(7)
-    feed.finish_read(6, 0.0, complete=True)
-    assert feed.next_read() == (3, 6, 8)
+    feed.finish_read(6, complete=True)
+    assert feed.next_read(0.0) == (3, 6, 8)
     feed.take(entry(6), 0.0)
     feed.take(entry(7), 0.0)
-    feed.finish_read(8, 0.0, complete=True)
+    feed.finish_read(8, complete=True)
     assert not feed.behind
 
 
 def test_records_between_the_session_s_own_are_passed_over_by_a_read() -> None:
     feed = AudioFeed(cursor(), LIMITS)
-    feed.next_read()
-    feed.finish_read(40, 0.0, complete=True)
+    feed.next_read(0.0)
+    feed.finish_read(40, complete=True)
     assert (feed.timeline.next.offset, feed.seen_offset) == (40, 40)
 
 
 def test_an_abandoned_read_is_not_awaited() -> None:
     feed = AudioFeed(cursor(), LIMITS)
-    feed.next_read()
+    feed.next_read(0.0)
     feed.abandon_read()
     assert not feed.awaits(1)
-    assert feed.next_read() == (2, 0, None)
+    assert feed.next_read(0.0) == (2, 0, None)
 
 
 def test_a_rewound_feed_reads_again_what_finals_do_not_cover() -> None:
@@ -171,7 +171,7 @@ def test_a_rewound_feed_reads_again_what_finals_do_not_cover() -> None:
     feed.rewind()
     assert feed.behind
     assert (feed.chunks, feed.memory()["chunks"]) == (2, 2)
-    assert feed.next_read() == (1, 2, 4)
+    assert feed.next_read(0.0) == (1, 2, 4)
     assert placed(take(feed, *numbered(2, 3, first_offset=2))) == [2, 3]
 
 
@@ -316,7 +316,7 @@ def test_a_bad_record_gives_the_gap_its_reason_and_a_late_chunk_its_time() -> No
 
 def test_records_that_retention_took_explain_a_hole_at_once() -> None:
     feed = AudioFeed(cursor(5), LIMITS)
-    feed.next_read()
+    feed.next_read(0.0)
     feed.note_lost()
     assert placed(take(feed, entry(9))) == [LOST_OFFSETS, 9]
     assert not feed.lost_unseen
@@ -339,8 +339,8 @@ def test_time_gives_a_hole_up_only_after_the_log_was_read_to_its_end() -> None:
     assert feed.hole_is_due(10.5)
     feed.check_log()
     assert feed.behind
-    assert feed.next_read() == (1, 2, None)
-    assert placed(feed.finish_read(2, 10.6, complete=True)) == [MISSING_SEQUENCE, 2]
+    assert feed.next_read(10.6) == (1, 2, None)
+    assert placed(feed.finish_read(2, complete=True)) == [MISSING_SEQUENCE, 2]
     assert feed.hole_since is None
 
 
@@ -348,9 +348,18 @@ def test_a_chunk_that_the_log_does_have_fills_its_hole() -> None:
     feed = live_feed()
     take(feed, *numbered(0, 2), now=10.0)
     feed.check_log()
-    feed.next_read()
+    feed.next_read(11.0)
     assert placed(feed.take(*numbered(1, first_offset=7), 11.0)) == [1, 2]
-    assert feed.finish_read(8, 11.0, complete=True).placed == []
+    assert feed.finish_read(8, complete=True).placed == []
+
+
+def test_an_answer_is_as_old_as_its_question() -> None:
+    feed = live_feed()
+    take(feed, *numbered(0, 2), now=10.0)
+    feed.check_log()
+    feed.next_read(10.2)
+    assert feed.finish_read(2, complete=True).placed == [], "whenever it comes, it says nothing of 10.5"
+    assert feed.checked_at == 10.2
 
 
 # A producer that begins again
@@ -441,8 +450,8 @@ def test_times_of_held_chunks_are_those_of_their_arrival() -> None:
     take(feed, *numbered(0, 2), now=1.0)
     take(feed, *numbered(4, first_offset=2), now=1.3)
     feed.check_log()
-    feed.next_read()
-    assert placed(feed.finish_read(3, 1.5, complete=True)) == [MISSING_SEQUENCE, 2]
+    feed.next_read(1.5)
+    assert placed(feed.finish_read(3, complete=True)) == [MISSING_SEQUENCE, 2]
     assert feed.hole_since == 1.3
 
 

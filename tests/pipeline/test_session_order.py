@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from pipeline.answers import LogSlice
-from pipeline.commands import Command, EmitFinal, Observe, ReadLog, Reject, SendAudio
-from pipeline.elements import LATE_CHUNK, MISSING_SEQUENCE, SEQUENCE_RESTARTED, LogEntry
+from pipeline.commands import Command, EmitFinal, Observe, OpenStream, ReadLog, Reject, SendAudio
+from pipeline.elements import LATE_CHUNK, MISSING_SEQUENCE, SEQUENCE_RESTARTED, LogEntry, SessionSettings
 from pipeline.limits import SessionLimits
+from pipeline.session import opening_cursor
 from pipeline.session_state import SessionState
-from tests.pipeline.builders import CHUNK_SAMPLES, entries, entry, kinds
+from tests.pipeline.builders import CHUNK_SAMPLES, chunk, engine, entries, entry, kinds
 from tests.pipeline.scenes import RESET, ended, only, opened, retried, spoken
 
 WAIT_SECONDS = SessionLimits().reorder_wait_seconds
@@ -133,3 +134,26 @@ def test_records_held_when_a_stream_is_lost_are_read_again() -> None:
     assert isinstance(read, ReadLog)
     assert read.start_offset == 1
     session.receive_log(read.read_id, LogSlice(tuple(entries([])), 2, complete=True), 3.1)
+
+
+def test_settings_of_a_first_chunk_that_comes_second_count() -> None:
+    session = engine(opening_cursor(chunk(1), 0, 0, SessionSettings()))
+    session.receive_batch([entry(1, offset=0)], 0.0)
+    commands = session.receive_batch([entry(0, offset=1, settings={"specialty": "CARDIOLOGY"})], 0.1)
+    opening = only(commands, OpenStream)
+    assert isinstance(opening, OpenStream)
+    assert opening.settings.specialty == "CARDIOLOGY"
+    assert session.take_snapshot().settings == opening.settings
+    session.receive_batch([entry(2, settings={"specialty": "UROLOGY"})], 0.2)
+    assert session.take_snapshot().settings == opening.settings, "one stream, one choice"
+
+
+def test_a_late_chunk_behind_a_held_one_is_reported_once() -> None:
+    session = opened(1)
+    session.receive_batch([loud(n, n, 5) for n in range(2, 22)], 0.1)
+    held, late = loud(30, 29, 6), loud(1, 30, 7)
+    assert "Reject" in kinds(session.receive_batch([held, late], 0.2))
+    session.stream_failed(1, RESET, 0.3)
+    read = retried(session, 2, 3.0)
+    again = (entry(0), *(loud(n, n, 5) for n in range(2, 22)), held, late)
+    assert "Reject" not in kinds(session.receive_log(read.read_id, LogSlice(again, 31, complete=True), 3.1))

@@ -227,6 +227,16 @@ def test_a_rotation_that_gets_nowhere_is_followed_by_one_that_is_believed() -> N
     assert session.take_snapshot().resume.offset == 40
 
 
+def test_a_stream_that_was_replaced_without_audio_gives_no_reason_to_believe_the_next() -> None:
+    session = opened(1, limits=OLD)
+    session.receive_results(1, [spoken("r", 0.0, 0.1)], 0.1)
+    session.receive_batch(entries([1]), 9.9)
+    session.receive_results(1, [spoken("s", 0.0, 0.1)], 9.9)
+    assert kinds(session.handle_timer(9.95)) == ["EndStream"]
+    session.stream_closed(1, 9.96)
+    assert not session._stuck
+
+
 def test_an_old_stream_that_breaks_while_it_is_replaced_is_a_failure_like_any_other() -> None:
     session = opened(92, limits=OLD)
     session.receive_results(1, [spoken("r1", 0.0, 8.5)], 0.2)

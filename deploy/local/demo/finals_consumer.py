@@ -7,8 +7,9 @@ results back through it, and it is meant to be copied:
         --schema final_transcript.avsc
 
 A record's key is the session id; its value is Avro in single-object encoding: two bytes C3 01, eight bytes
-of the schema's fingerprint (CRC-64-AVRO, little-endian), then the record. Delivery is at least once: a
-segment may come again after a failure, under the same session_id and segment_index, and is skipped here.
+of the schema's fingerprint (CRC-64-AVRO, little-endian), then the record. Delivery is at least once: after a
+failure a segment may come again, under the same session_id and segment_index. An exact repetition is skipped
+here; one that differs replaces the segment before it, for the service may have cut the audio in another way.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class FinalsReader:
         canonical = fastavro.schema.to_parsing_canonical_form(schema)
         self._schema = schema
         self._header = b"\xc3\x01" + bytes.fromhex(fastavro.schema.fingerprint(canonical, "CRC-64-AVRO"))
-        self._seen: set[tuple[str, int]] = set()
+        self._seen: dict[tuple[str, int], tuple[float, float, str]] = {}
 
     def decode(self, value: bytes) -> dict[str, Any]:
         """The record in `value`; ValueError when another schema wrote it."""
@@ -42,18 +43,22 @@ class FinalsReader:
         return dict(record)  # type: ignore[arg-type]
 
     def is_new(self, final: dict[str, Any]) -> bool:
-        """True the first time a segment comes, False for every repetition."""
+        """False for a repetition; True for a segment that is new, or that replaces the one of its index."""
         segment = (final["session_id"], final["segment_index"])
-        if segment in self._seen:
+        content = (final["start_time"], final["end_time"], final["alternatives"][0]["transcript"])
+        if self._seen.get(segment) == content:
             return False
-        self._seen.add(segment)
+        self._seen[segment] = content
         return True
 
 
 def read_finals(
     bootstrap_servers: str, topic: str, schema_file: Path, *, idle_seconds: float = float("inf")
 ) -> Iterator[dict[str, Any]]:
-    """Every final of the topic from its beginning, each segment once; ends when none came for so long."""
+    """Every final of the topic from its beginning, without repetitions; ends when none came for so long.
+
+    A later final with the same session_id and segment_index replaces the earlier one.
+    """
     reader = FinalsReader(schema_file)
     consumer = KafkaConsumer(
         topic,

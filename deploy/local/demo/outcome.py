@@ -38,12 +38,14 @@ class SessionOutcome:
 
 
 def outcomes(sessions: Sequence[Session], records: Iterable[Mapping[str, Any]]) -> list[SessionOutcome]:
-    """Groups FinalTranscript records by session; records of other sessions are passed over."""
-    finals: dict[str, list[Final]] = {session.session_id: [] for session in sessions}
+    """Groups FinalTranscript records by session; records of other sessions are passed over, and of those with
+    the same segment_index the last one counts.
+    """
+    finals: dict[str, dict[int, Final]] = {session.session_id: {} for session in sessions}
     for record in records:
         if record["session_id"] in finals:
-            finals[record["session_id"]].append(_final(record))
-    return [_outcome(session, finals[session.session_id]) for session in sessions]
+            finals[record["session_id"]][record["segment_index"]] = _final(record)
+    return [_outcome(session, list(finals[session.session_id].values())) for session in sessions]
 
 
 def missing_finals(

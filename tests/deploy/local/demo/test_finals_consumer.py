@@ -52,6 +52,11 @@ def test_a_segment_is_new_once(reader: page.FinalsReader) -> None:
     assert [reader.is_new(final) for final in (FINAL, other, FINAL)] == [True, True, False]
 
 
+def test_a_segment_that_was_cut_in_another_way_replaces_the_one_before(reader: page.FinalsReader) -> None:
+    longer = FINAL | {"end_time": FINAL["end_time"] + 1.0}
+    assert [reader.is_new(final) for final in (FINAL, longer, longer)] == [True, True, False]
+
+
 def test_it_imports_nothing_of_ours() -> None:
     with open(page.__file__, encoding="utf-8") as source:  # noqa: PTH123
         tree = ast.parse(source.read())
