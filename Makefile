@@ -12,7 +12,7 @@ export UV_NO_PROGRESS ?= 0
 FUZZ_SECONDS ?= 600
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit test-integration lint format bench fuzz soak setup clean
+.PHONY: help demo test test-unit test-integration simulate lint format bench fuzz soak setup clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ test-unit: .venv/.dev ## Unit, property and simulation tests only (no servers)
 
 test-integration: .venv/.dev ## Tests on real Kafka, real Flink and the endpoint
 	$(BIN)/pytest -m integration $(PYTEST_ARGS)
+
+simulate: .venv/.dev ## The session engine through random failures, all cores (SEEDS=0:100000: first seed and how many)
+	$(BIN)/python -m tests.simulation $(or $(SEEDS),0:100000)
 
 lint: .venv/.dev ## Ruff, strict types, import rules
 	$(BIN)/ruff check .

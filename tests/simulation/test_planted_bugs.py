@@ -1,0 +1,69 @@
+"""The simulation finds what it is there to find: three bugs, planted one at a time, each within 200 seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from pipeline.stream_clock import StreamClock
+from tests.simulation.fake_worker import FakeLive
+from tests.simulation.invariants import check
+from tests.simulation.job import Job
+from tests.simulation.world import World
+
+_SEEDS = 200
+
+
+class ForgetfulJob(Job):
+    """The cursor is written when a session opens, and never with its finals."""
+
+    def write_state(self, session_id: str, live: FakeLive) -> None:
+        if session_id not in self.state:
+            super().write_state(session_id, live)
+
+
+class StutteringLive(FakeLive):
+    """One chunk in fifty is sent twice."""
+
+    def _send(self, serial: int, payload: bytes) -> None:
+        super()._send(serial, payload)
+        if self.worker.service.rng.random() < 0.02:
+            super()._send(serial, payload)
+
+
+class StutteringJob(Job):
+    live_type = StutteringLive
+
+
+def _first_caught(job_type: type[Job]) -> tuple[int, str]:
+    """The first seed that fails, and why."""
+    for seed in range(_SEEDS):
+        world = World(seed, job_type=job_type)
+        try:
+            world.run()
+            check(world)
+        except AssertionError as error:
+            return seed, str(error).splitlines()[0]
+    raise AssertionError(f"not caught within {_SEEDS} seeds")
+
+
+def test_a_skipped_cursor_write_is_caught() -> None:
+    seed, why = _first_caught(ForgetfulJob)
+    print(f"skipped cursor write: caught at seed {seed}: {why}")
+
+
+def test_a_forgotten_offset_of_the_second_stream_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    jump: Callable[[StreamClock, float, float], None] = StreamClock.jump
+
+    def forgetful_jump(clock: StreamClock, stream_seconds: float, session_seconds: float) -> None:
+        jump(clock, stream_seconds, session_seconds if stream_seconds else 0.0)
+
+    monkeypatch.setattr(StreamClock, "jump", forgetful_jump)
+    seed, why = _first_caught(Job)
+    print(f"forgotten offset of the second stream: caught at seed {seed}: {why}")
+
+
+def test_a_chunk_that_is_sent_twice_is_caught() -> None:
+    seed, why = _first_caught(StutteringJob)
+    print(f"chunk sent twice: caught at seed {seed}: {why}")
