@@ -80,12 +80,10 @@ class Session(SessionActions):
         return wants and not self.holds_slot and now >= self._retry.retry_at
 
     def slot_granted(self, now: float) -> list[Command]:
-        """One stream may be opened."""
+        """One stream may be opened: by the log that waits, or by the batch that follows at once."""
         self._begin(now)
         self.holds_slot = True
-        if self.state is SessionState.WAITING:
-            self._go(SessionEvent.SLOT)
-        return self._answer()
+        return self._answer() if self.state is SessionState.WAITING else []
 
     # Audio
 
@@ -353,6 +351,8 @@ class Session(SessionActions):
             self._go(SessionEvent.NOTHING_LEFT)
         if self.state in _LIVE and self._feed.behind:
             self._go(SessionEvent.AUDIO_LEFT)
+        if self.state is SessionState.WAITING and self.holds_slot:
+            self._go(SessionEvent.SLOT)
         if self.state in (SessionState.RECOVERING, SessionState.BEHIND):
             self._catch_up()
         if self._has_more:

@@ -242,7 +242,7 @@ def test_an_encoding_that_this_version_does_not_know_is_never_guessed(payload: b
 # Streams that are not whole
 
 
-@pytest.mark.parametrize(("encoding", "payload"), [("FLAC", FLAC), ("OGG_OPUS", OPUS)])
+@pytest.mark.parametrize(("encoding", "payload"), [("FLAC", FLAC), ("OGG_OPUS", OPUS)], ids=["flac", "opus"])
 def test_a_continuation_is_rejected_in_words_that_say_what_to_do(encoding: str, payload: bytes) -> None:
     later = payload[len(payload) // 2 :] if encoding == "FLAC" else ogg_stream(ogg_pages(payload)[2:])
     found = rejected(later, encoding)
@@ -251,7 +251,7 @@ def test_a_continuation_is_rejected_in_words_that_say_what_to_do(encoding: str, 
     assert "continuation" in found.reason
 
 
-@pytest.mark.parametrize(("encoding", "payload"), [("FLAC", FLAC), ("OGG_OPUS", OPUS)])
+@pytest.mark.parametrize(("encoding", "payload"), [("FLAC", FLAC), ("OGG_OPUS", OPUS)], ids=["flac", "opus"])
 def test_a_stream_cut_anywhere_is_rejected(encoding: str, payload: bytes) -> None:
     for end in range(1, len(payload)):
         rejected(payload[:end], encoding)
@@ -267,7 +267,7 @@ def test_another_rate_than_the_flac_stream_s_is_a_mismatch_and_names_both() -> N
     assert "16000" in found.reason
 
 
-@pytest.mark.parametrize(("encoding", "payload"), [("FLAC", FLAC), ("OGG_OPUS", OPUS)])
+@pytest.mark.parametrize(("encoding", "payload"), [("FLAC", FLAC), ("OGG_OPUS", OPUS)], ids=["flac", "opus"])
 def test_another_number_of_channels_than_the_stream_s_is_rejected_and_names_both(
     encoding: str, payload: bytes
 ) -> None:
@@ -370,7 +370,7 @@ def resealed(ogg: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("encoding", COMPRESSED)
-@pytest.mark.parametrize("head", [b"", b"fLaC", FLAC[:42], OPUS[:47]])
+@pytest.mark.parametrize("head", [b"", b"fLaC", FLAC[:42], OPUS[:47]], ids=range(4))
 def test_no_rejection_shows_what_was_in_the_payload(encoding: str, head: bytes) -> None:
     shown = str(rejected(head + SECRET_AUDIO * 4, encoding))
     assert SECRET_AUDIO.decode() not in shown

@@ -68,7 +68,7 @@ def test_a_stream_that_breaks_off_within_a_page_is_found(end: int) -> None:
     assert error_class(LONG[:end]) == UNDECODABLE_AUDIO
 
 
-@pytest.mark.parametrize("behind", [SHORT, LONG, b"\0", SECRET_AUDIO, SHORT[:27]])
+@pytest.mark.parametrize("behind", [SHORT, LONG, b"\0", SECRET_AUDIO, SHORT[:27]], ids=range(5))
 def test_whatever_lies_behind_a_stream_is_found(behind: bytes) -> None:
     assert error_class(LONG + behind) == UNDECODABLE_AUDIO
 
@@ -79,6 +79,8 @@ def test_a_page_of_another_stream_is_found() -> None:
     assert error_class(ogg_stream([*PAGES[:2], stranger, *PAGES[3:]])) == UNDECODABLE_AUDIO
 
 
-@pytest.mark.parametrize("payload", [LONG[:28], LONG[:46], LONG.replace(b"OpusHead", b"SpeexHdr")])
+@pytest.mark.parametrize(
+    "payload", [LONG[:28], LONG[:46], LONG.replace(b"OpusHead", b"SpeexHdr")], ids=range(3)
+)
 def test_a_stream_without_an_opus_head_is_no_opus(payload: bytes) -> None:
     assert error_class(payload) == INVALID_CHUNK

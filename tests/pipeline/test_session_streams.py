@@ -113,6 +113,19 @@ def test_a_restored_session_asks_for_a_slot_and_returns_it_when_the_log_holds_no
     assert (session.state, session.holds_slot) == (SessionState.IDLE, False)
 
 
+def test_a_slot_for_a_batch_after_a_long_standstill_is_used() -> None:
+    session = bare()
+    session.slot_granted(0.0)
+    session.receive_batch([entry(0)], 0.0)
+    session.stream_opened(1, "stream-1", None, 0.0)
+    session.handle_timer(10.0, source_at=10.0)
+    session.stream_closed(1, 11.0)
+    late = LIMITS.session_timeout_seconds + 50
+    assert session.slot_granted(late) == []
+    assert kinds(session.receive_batch([entry(1)], late)) == ["OpenStream", "SendAudio"]
+    assert session.state is SessionState.OPENING
+
+
 # After a failure the stream comes first
 
 
