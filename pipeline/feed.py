@@ -79,7 +79,7 @@ class AudioFeed:
         self._seen_offset = cursor.resume.offset
         self._to_end_of_log = True
         self.checked_at = -inf  # when the log was last read to its end (monotonic seconds)
-        self._read_id, self._asked_at = 0, -inf
+        self._read_id, self._asked_at, self._asked_to_end = 0, -inf, False
         self._reported: OrderedDict[int, None] = (
             OrderedDict()
         )  # those behind records that were held meanwhile
@@ -296,7 +296,7 @@ class AudioFeed:
         if not self.behind:
             return None
         self._read_id += 1
-        self.reading, self._asked_at = True, now
+        self.reading, self._asked_at, self._asked_to_end = True, now, self._to_end_of_log
         return self._read_id, self.timeline.next.offset, None if self._to_end_of_log else self._seen_offset
 
     def awaits(self, read_id: int) -> bool:
@@ -312,7 +312,7 @@ class AudioFeed:
         self.timeline.skip(next_offset - 1)
         # What was read counts as seen: after a rewind nobody else asks for it again.
         self._seen_offset = max(self._seen_offset, next_offset)
-        if complete and self._to_end_of_log:
+        if complete and self._asked_to_end:
             self._to_end_of_log = False
             self.checked_at = self._asked_at
             while self.hole_is_due(self._asked_at) and (first := self._order.first) is not None:

@@ -174,7 +174,7 @@ class SessionActions:
             and stream.state is StreamState.OPEN
             and stream.wants_rotation(self._covered_sample, self._limits, self._now)
         ):
-            stream.cut(believe_all=self._stuck)
+            stream.cut(stuck=self._stuck)
             self._observe("rotations")
             self._end_stream(stream, SessionEvent.ROTATE)
 

@@ -37,7 +37,8 @@ class StreamView:
         self.reassembler = Reassembler(self._clock, ends)
         self._seam_seconds: float | None = None  # where a rotation has cut the session's timeline
         self.unbelieved_seconds: float | None = None  # where the first final begins that reaches the seam
-        self._believes_all = False
+        self._stuck = False  # an earlier stream was replaced in the same segment
+        self._finals = 0
 
     def move(self, event: StreamEvent) -> None:
         self.state = next_state(self.state, event)
@@ -96,6 +97,7 @@ class StreamView:
             self._last_words_at = now
             if not placed.is_partial:
                 self._last_final_at = now
+                self._finals += 1
         return placed
 
     def reaches_seam(self, final: MedicalResult) -> bool:
@@ -110,10 +112,17 @@ class StreamView:
 
     # The seam
 
-    def cut(self, *, believe_all: bool) -> None:
-        """The stream is ended where it is, whatever is being said. `believe_all`: it is not heard again."""
+    def cut(self, *, stuck: bool) -> None:
+        """The stream is ended where it is, whatever is being said. `stuck`: that was done before in the same
+        segment, so it is not heard again.
+        """
         self._seam_seconds = self._audio.seconds(self.position or 0)
-        self._believes_all = believe_all
+        self._stuck = stuck
+
+    @property
+    def _believes_all(self) -> bool:
+        """Whether its last words are taken as they are: it is stuck, and had no final before its last one."""
+        return self._stuck and self._finals <= 1
 
     def seam_cover_seconds(self) -> float:
         """Up to where the stream that was cut speaks for the session, all its results being there."""

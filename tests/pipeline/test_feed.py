@@ -362,6 +362,16 @@ def test_an_answer_is_as_old_as_its_question() -> None:
     assert feed.checked_at == 10.2
 
 
+def test_a_read_that_had_an_end_says_nothing_of_the_log_s_end() -> None:
+    feed = live_feed()
+    take(feed, *numbered(0, 2), now=10.0)
+    feed.see(5)
+    feed.next_read(20.0)
+    feed.check_log()
+    assert feed.finish_read(6, complete=True).placed == []
+    assert feed.behind
+
+
 # A producer that begins again
 
 

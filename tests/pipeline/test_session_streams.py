@@ -231,7 +231,6 @@ def test_a_stream_that_was_replaced_without_audio_gives_no_reason_to_believe_the
     session = opened(1, limits=OLD)
     session.receive_results(1, [spoken("r", 0.0, 0.1)], 0.1)
     session.receive_batch(entries([1]), 9.9)
-    session.receive_results(1, [spoken("s", 0.0, 0.1)], 9.9)
     assert kinds(session.handle_timer(9.95)) == ["EndStream"]
     session.stream_closed(1, 9.96)
     assert not session._stuck

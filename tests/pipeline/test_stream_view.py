@@ -78,7 +78,7 @@ def test_room_is_what_the_buffer_and_the_finals_leave() -> None:
 def test_the_last_moments_of_a_cut_stream_are_heard_again() -> None:
     view = sending(10)
     say(view, 2.0, 3.0)
-    view.cut(believe_all=False)
+    view.cut(stuck=False)
     assert not view.reaches_seam(result("a", word("a", 8.0, 8.9)))
     assert view.seam_cover_seconds() == 9.0
     assert view.reaches_seam(result("b", word("b", 8.5, 9.6)))
@@ -88,16 +88,24 @@ def test_the_last_moments_of_a_cut_stream_are_heard_again() -> None:
 def test_a_segment_without_final_is_heard_again_from_its_beginning() -> None:
     view = sending(10)
     say(view, 4.0, 5.0, partial=True)
-    view.cut(believe_all=False)
+    view.cut(stuck=False)
     assert view.seam_cover_seconds() == 4.0
 
 
 def test_a_stream_that_leads_nowhere_is_believed_to_its_end() -> None:
     view = sending(10)
     say(view, 4.0, 5.0, partial=True)
-    view.cut(believe_all=True)
+    view.cut(stuck=True)
     assert not view.reaches_seam(result("b", word("b", 8.5, 9.9)))
     assert view.seam_cover_seconds() == 10.0
+
+
+def test_a_stream_with_finals_is_not_stuck_however_slow_they_are() -> None:
+    view = sending(10)
+    view.cut(stuck=True)
+    say(view, 1.0, 2.0)
+    say(view, 8.5, 9.9)
+    assert view.reaches_seam(result("r8.5", word("w", 8.5, 9.9)))
 
 
 # When to replace it
