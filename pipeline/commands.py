@@ -81,10 +81,13 @@ class Reject:
 
 @dataclass(frozen=True, slots=True)
 class RejectSession:
-    """The service refuses this session for good: a dead letter with its range of offsets, no more audio."""
+    """This session is refused for good: a dead letter with its range of offsets, no more audio.
+
+    `end_offset` None: to the end of what the log holds; a restored session may not have seen it.
+    """
 
     start_offset: int
-    end_offset: int
+    end_offset: int | None
     rejection: ChunkRejected
 
 

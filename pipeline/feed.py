@@ -94,6 +94,11 @@ class AudioFeed:
         return self._to_end_of_log or self.timeline.next.offset < self._seen_offset
 
     @property
+    def seeks_end(self) -> bool:
+        """Whether the log has to be read to its end, wherever that is."""
+        return self._to_end_of_log
+
+    @property
     def end_marked(self) -> bool:
         """Whether the chunk that ends the session is on the timeline, and with it all before."""
         return self._end is not None

@@ -282,8 +282,7 @@ class Session(SessionActions):
         self._begin(now)
         self._source_at = source_at
         if self.state.finished:
-            forget = now >= self._ended_at + self._limits.ended_retention_seconds
-            return [Forget()] if forget else []
+            return [Forget()] if now >= self._forget_at else []
         self._look_at_stream()
         if self._feed.hole_is_due(now):
             self._feed.check_log()
@@ -317,11 +316,16 @@ class Session(SessionActions):
         self._feed.check_log()
         return False
 
+    @property
+    def _forget_at(self) -> float:
+        """Not while its producer goes on: it would begin anew, under the ids of its old finals."""
+        return max(self._ended_at, self._last_audio_at) + self._limits.ended_retention_seconds
+
     def next_timer(self, now: float) -> float:
         """When `handle_timer` should be called if nothing else happens before."""
         limits = self._limits
         if self.state.finished:
-            return self._ended_at + limits.ended_retention_seconds
+            return self._forget_at
         if self.state is SessionState.WAITING:
             return max(self._retry.retry_at, now + limits.poll_waiting_seconds)
         if self._stream is not None or self._feed.reading:

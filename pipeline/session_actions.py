@@ -232,7 +232,7 @@ class SessionActions:
         self._go(SessionEvent.REFUSE)
         rejection = ChunkRejected(error_class, f"{failure.code}: {failure.message}")
         start_offset = self._feed.resume.offset
-        end_offset = max(start_offset, self._feed.seen_offset - 1)
+        end_offset = None if self._feed.seeks_end else max(start_offset, self._feed.seen_offset - 1)
         self._commands.append(RejectSession(start_offset, end_offset, rejection))
         self._close(reason)
 

@@ -243,11 +243,12 @@ class TranscribeFn(beam.DoFn):
                     yield self._dead_letter(record, rejection, live.session.session_id)
             case RejectSession(start_offset, end_offset, rejection):
                 count("sessions_rejected")
+                until = "on" if end_offset is None else f"to {end_offset}"
                 yield self._dead_letter(
                     self._position_of(live, start_offset),
                     ChunkRejected(
                         rejection.error_class,
-                        f"offsets {start_offset} to {end_offset} of the session: {rejection.reason}",
+                        f"the session from offset {start_offset} {until}: {rejection.reason}",
                     ),
                     live.session.session_id,
                 )

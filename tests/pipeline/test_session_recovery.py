@@ -275,6 +275,25 @@ def test_a_refusal_keeps_what_finals_cover_out_of_its_range() -> None:
     assert (refusal.start_offset, refusal.end_offset) == (10, 29)
 
 
+def test_a_refused_session_is_known_for_as_long_as_its_producer_goes_on() -> None:
+    session = opened(5)
+    session.stream_failed(1, REFUSED, 1.0)
+    session.receive_batch(entries([5]), 200.0)
+    due = 200.0 + LIMITS.ended_retention_seconds
+    assert session.next_timer(300.0) == due
+    assert session.handle_timer(due - 1) == []
+    assert session.handle_timer(due) == [Forget()]
+
+
+def test_a_session_refused_before_its_log_was_read_is_refused_to_the_log_s_end() -> None:
+    session = engine(stored(), now=50.0)
+    session.receive_batch(entries([30]), 50.0)
+    session.receive_log(1, log([10], complete=False), 50.2)
+    refusal = only(session.stream_failed(1, REFUSED, 50.3), RejectSession)
+    assert isinstance(refusal, RejectSession)
+    assert (refusal.start_offset, refusal.end_offset) == (10, None)
+
+
 # Restored sessions
 
 
