@@ -21,6 +21,7 @@ from tests.simulation.speech import RATE_HERTZ
 from tests.simulation.world import Published, World
 
 _TOLERANCE_SECONDS = 0.002
+_END_OF_LOG = 10**9
 
 
 def check(world: World) -> None:
@@ -96,7 +97,10 @@ def _check_summary(summary: SessionSummary, expected: Expected) -> None:
 def _check_rest(published: Published, unheard: list[Word], expected: Expected) -> None:
     """The words that a session which was given up has no finals of are in the dead-letter topic."""
     named = {reject.offset for reject in published.rejected}
-    ranges = [range(given_up.start_offset, given_up.end_offset + 1) for given_up in published.given_up]
+    ranges = [
+        range(given_up.start_offset, _END_OF_LOG if given_up.end_offset is None else given_up.end_offset + 1)
+        for given_up in published.given_up
+    ]
     for word in unheard:
         for span in expected.spans:
             if span.start < word.end and span.end > word.start:
