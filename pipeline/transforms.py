@@ -37,6 +37,7 @@ from pipeline.decoding import ChunkDecoder, session_id_of
 from pipeline.elements import MISSING_KEY, AudioChunk
 from pipeline.encoding import OutputEncoder, OutputRecord
 from pipeline.errors import ChunkRejected
+from pipeline.heap_policy import bound_arenas
 from pipeline.job_metrics import count, measure, show_levels
 from pipeline.live_session import LiveSession, Measured, Output
 from pipeline.live_streams import Runtime, runtime
@@ -46,6 +47,7 @@ from pipeline.settings import JobSettings
 from schemas.serde import SingleObjectSerde
 
 pin_beam_loggers()
+bound_arenas()
 
 FINALS = "finals"
 PARTIALS = "partials"
