@@ -10,6 +10,8 @@ export UV_SYSTEM_CERTS := 1
 export UV_COMPILE_BYTECODE := 1
 export UV_NO_PROGRESS ?= 0
 FUZZ_SECONDS ?= 600
+# Two processes, each with whole files (and, for integration, a broker and a Flink of its own).
+SPREAD := --numprocesses 2 --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-unit test-integration simulate lint format bench fuzz soak setup clean
@@ -23,10 +25,10 @@ demo: .venv/.demo ## Recorded speech becomes finals through real Kafka, real Fli
 test: .venv/.dev lint test-unit test-integration ## Everything CI runs: lint, types, unit, simulation, integration
 
 test-unit: .venv/.dev ## Unit, property and simulation tests only (no servers)
-	$(BIN)/pytest -m "not integration" $(PYTEST_ARGS)
+	$(BIN)/pytest -m "not integration" $(SPREAD) $(PYTEST_ARGS)
 
 test-integration: .venv/.dev ## Tests on real Kafka, real Flink and the endpoint
-	$(BIN)/pytest -m integration $(PYTEST_ARGS)
+	$(BIN)/pytest -m integration $(SPREAD) $(PYTEST_ARGS)
 
 simulate: .venv/.dev ## The session engine through random failures, all cores (SEEDS=0:100000: first seed and how many)
 	$(BIN)/python -m tests.simulation $(or $(SEEDS),0:100000)

@@ -6,7 +6,7 @@ A failing test's report names the folder with the servers' logs and the workers'
 from __future__ import annotations
 
 import uuid
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,7 +15,14 @@ import pytest
 from deploy.local.flink import FlinkJobServer
 from deploy.local.kafka import KafkaBroker
 
+_MEASURED = "measured"
 _STACK_DIRECTORY = pytest.StashKey[Path]()
+
+
+class Measured(Protocol):
+    """Lines for the summary of the run: figures that a test measured."""
+
+    def __call__(self, *lines: str) -> None: ...
 
 
 class MakeTopic(Protocol):
@@ -76,6 +83,27 @@ def topic(kafka_broker: KafkaBroker) -> MakeTopic:
         return name
 
     return make
+
+
+@pytest.fixture
+def measured(record_property: Callable[[str, object], None]) -> Measured:
+    """Figures of a test, printed at the end of the run, whether it passed or failed."""
+
+    def note(*lines: str) -> None:
+        for line in lines:
+            record_property(_MEASURED, line)
+
+    return note
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests measured; as a report's properties it comes from other processes too."""
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            lines = [value for name, value in getattr(report, "user_properties", []) if name == _MEASURED]
+            if lines and report.when == "call":
+                terminalreporter.section(f"measured by {report.nodeid}", "-")
+                terminalreporter.write_line("\n".join(lines))
 
 
 @pytest.hookimpl(wrapper=True)

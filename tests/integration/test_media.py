@@ -23,7 +23,6 @@ from deploy.local.transcribe.process import EndpointProcess
 from deploy.local.transcribe.recognisers.markers import encode_markers, marked_words
 from tests.encoders import encode, interleaved, tone
 from tests.integration.harness import CHUNK_SECONDS, Job, Session, running_job
-from tests.integration.test_recovery import worker_processes
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -132,10 +131,7 @@ def play_with_a_cut_and_a_kill(
         120,
         "a final of each session after its cut",
     )
-    workers = worker_processes(job)
-    assert workers
-    for worker in workers:
-        worker.kill()
+    job.kill_workers()
     job.outputs.wait_ended(sessions, 150)
     assert [rule["acted"] for rule in endpoint.faults()] == [len(sessions)]
     assert job.outputs.dead_letters == []

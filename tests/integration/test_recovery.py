@@ -4,16 +4,15 @@ nothing lost, nothing moved.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-import psutil
 import pytest
 
 from deploy.local.flink import FlinkJobServer
 from deploy.local.kafka import KafkaBroker
 from deploy.local.transcribe.process import EndpointProcess
-from deploy.local.transcribe.recognisers.markers import marked_words
-from tests.integration.harness import Job, Session, marked_session, running_job, words_of
+from tests.integration.harness import Job, marked_session, running_job
+from tests.integration.verdicts import assert_complete
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -45,28 +44,6 @@ def job(
         options += ["--ca-bundle", str(endpoint.ca_file)]
     with running_job(kafka_broker, flink, endpoint, directory, options=options) as job:
         yield job
-
-
-def assert_complete(job: Job, sessions: Sequence[Session]) -> None:
-    """Every word once, in order, at its time on the session's timeline; every segment_index present."""
-    for session in sessions:
-        finals = job.outputs.finals_of(session.id)
-        assert [final["segment_index"] for final in finals] == list(range(len(finals)))
-        expected = [
-            word
-            for line in marked_words(session.sentences, word_seconds=session.word_seconds)
-            for word in line
-        ]
-        assert words_of(finals) == [word.content.lower() for word in expected]
-        items = [
-            item
-            for final in finals
-            for item in final["alternatives"][0]["items"]
-            if item["type"] == "pronunciation"
-        ]
-        for item, word in zip(items, expected, strict=True):
-            assert item["start_time"] == pytest.approx(word.start_seconds, abs=0.02)
-            assert item["end_time"] == pytest.approx(word.end_seconds, abs=0.02)
 
 
 def test_an_undisturbed_session_comes_once_and_in_order(job: Job) -> None:
@@ -119,20 +96,8 @@ def test_a_worker_killed_mid_session_loses_nothing(job: Job) -> None:
     job.outputs.wait(
         lambda out: {final["session_id"] for final in out.finals} >= ids, 90, "a first final of each session"
     )
-    workers = worker_processes(job)
-    assert workers, "the job has a worker process"
-    for worker in workers:
-        worker.kill()
+    before = {worker.pid for worker in job.worker_processes()}
+    job.kill_workers()
     job.outputs.wait_ended(sessions, 150)
     assert_complete(job, sessions)
-    assert not {worker.pid for worker in worker_processes(job)} & {worker.pid for worker in workers}
-
-
-def worker_processes(job: Job) -> list[psutil.Process]:
-    """The Python workers that the job's Flink has started."""
-    flink = psutil.Process(job.flink.pid)
-    return [
-        child
-        for child in flink.children(recursive=True)
-        if child.is_running() and any("medstream-worker" in part for part in child.cmdline())
-    ]
+    assert not {worker.pid for worker in job.worker_processes()} & before

@@ -24,6 +24,7 @@ The coding survives lossless paths only (PCM, FLAC). It is synthetic test data, 
 
 from __future__ import annotations
 
+import struct
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -125,7 +126,7 @@ def _encode_cell(text: bytes, number: int, count: int, samples: int) -> bytes:
     fields = [number, count, len(text), check >> 14, check & _FIELD_MASK, *text]
     ramp = range(samples - 1 - len(fields))
     values = [_SYNC, *(_OFFSET + value for value in fields), *(_OFFSET + value for value in ramp)]
-    return b"".join(value.to_bytes(2, "little", signed=True) for value in values)
+    return struct.pack(f"<{samples}h", *values)
 
 
 def _checksum(number: int, count: int, text: bytes) -> int:
