@@ -35,6 +35,7 @@ TOO_LONG = StreamFailure(
 )
 IDLE = StreamFailure("BadRequestException", "no new audio for 15 seconds", kind=FailureKind.REQUEST)
 EARLY = StreamFailure("EndedEarly", "the service ended the stream before it was asked to")
+REFUSED = StreamFailure("BadRequestException", "never", retryable=False, kind=FailureKind.REQUEST)
 UNREACHABLE = StreamFailure("ConnectError", "an outage", kind=FailureKind.NETWORK)
 STANDS_STILL = StreamFailure("ReadTimeoutError", "nothing arrived", kind=FailureKind.NETWORK)
 FAULTS = (
@@ -139,6 +140,8 @@ class FakeService:
         """Why a stream that connects now is refused, if it is."""
         if self.scheduler.now < self.away_until:
             return UNREACHABLE
+        if not self.calm and self.rng.random() < self.trouble.refuse_share:
+            return REFUSED
         over_quota = self.trouble.quota is not None and len(self.alive) > self.trouble.quota
         unlucky = not self.calm and self.rng.random() < self.trouble.throttle_share
         if over_quota or unlucky:

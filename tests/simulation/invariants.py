@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from itertools import pairwise
 
-from pipeline.elements import AFTER_END_OF_SESSION, LATE_CHUNK, NOT_AVRO, FinalTranscript, SessionSummary
+from pipeline.elements import (
+    AFTER_END_OF_SESSION,
+    LATE_CHUNK,
+    NOT_AVRO,
+    RETRIES_EXHAUSTED,
+    SESSION_REFUSED,
+    FinalTranscript,
+    SessionSummary,
+)
+from pipeline.session import REJECTED
 from tests.simulation.oracle import Expected, expect
 from tests.simulation.recogniser import Word
 from tests.simulation.speech import RATE_HERTZ
 from tests.simulation.world import Published, World
 
 _TOLERANCE_SECONDS = 0.002
+_END_OF_LOG = 10**9
 
 
 def check(world: World) -> None:
@@ -30,18 +41,26 @@ def _check_session(world: World, session_id: str, published: Published, expected
     by_index = {final.segment_index: final for final in published.finals}
     finals = [by_index[index] for index in range(summary.segments)]
     assert finals == published.history, "a consumer that keeps the last of each id sees what happened"
+    for final in finals:
+        _check_source(final, expected)
+    given_up = summary.reason in (REJECTED, RETRIES_EXHAUSTED)
     for channel, words in enumerate(expected.words):
         channel_id = None if expected.channels == 1 else f"ch_{channel}"
-        _check_words([final for final in finals if final.channel_id == channel_id], words)
-    _check_summary(summary, expected)
-    _check_dead_letters(published, expected, restored=world.troubles.restored)
-    for final in finals:
-        assert summary.source.first_offset <= final.source.first_offset <= final.source.last_offset
-        assert final.source.last_offset <= summary.source.last_offset
+        spoken = [final for final in finals if final.channel_id == channel_id]
+        heard = _word_count(spoken) if given_up else len(words)
+        _check_words(spoken, words[:heard])
+        _check_rest(published, words[heard:], expected)
+    if not given_up:
+        _check_summary(summary, expected)
+        _check_dead_letters(published, expected, restored=world.troubles.restored)
     if not world.troubles.restored:
         assert published.finals == finals, "without a restore nothing is published twice"
         assert len(published.ended) == 1
         _check_partials(published)
+
+
+def _word_count(finals: list[FinalTranscript]) -> int:
+    return sum(len(final.alternatives[0].items) for final in finals)
 
 
 def _check_words(finals: list[FinalTranscript], expected: list[Word]) -> None:
@@ -52,6 +71,16 @@ def _check_words(finals: list[FinalTranscript], expected: list[Word]) -> None:
         assert abs(item.end_time - word.end / RATE_HERTZ) <= _TOLERANCE_SECONDS, f"{word} at {item}"
     for before, after in pairwise(finals):
         assert before.end_time <= after.start_time + _TOLERANCE_SECONDS, "finals overlap"
+
+
+def _check_source(final: FinalTranscript, expected: Expected) -> None:
+    """The records named as a final's source hold its first and its last word."""
+    words = final.alternatives[0].items
+    for seconds in (words[0].start_time, words[-1].end_time - 1 / RATE_HERTZ):
+        place = bisect_right(expected.spans, round(seconds * RATE_HERTZ), key=lambda span: span.start)
+        offsets = expected.spans[place - 1].offsets
+        named = final.source.first_offset, final.source.last_offset
+        assert any(named[0] <= offset <= named[1] for offset in offsets), f"source {named} lacks {offsets}"
 
 
 def _check_summary(summary: SessionSummary, expected: Expected) -> None:
@@ -65,11 +94,27 @@ def _check_summary(summary: SessionSummary, expected: Expected) -> None:
         assert abs(gap.end_time - wanted.end / RATE_HERTZ) <= _TOLERANCE_SECONDS, f"{gap}, {wanted}"
 
 
+def _check_rest(published: Published, unheard: list[Word], expected: Expected) -> None:
+    """The words that a session which was given up has no finals of are in the dead-letter topic."""
+    named = {reject.offset for reject in published.rejected}
+    ranges = [
+        range(given_up.start_offset, _END_OF_LOG if given_up.end_offset is None else given_up.end_offset + 1)
+        for given_up in published.given_up
+    ]
+    for word in unheard:
+        for span in expected.spans:
+            if span.start < word.end and span.end > word.start:
+                known = any(offset in named or any(offset in r for r in ranges) for offset in span.offsets)
+                assert known, f"nobody knows of {word} at {span}"
+
+
 def _check_dead_letters(published: Published, expected: Expected, *, restored: bool) -> None:
     """Every record that belongs there has one, nothing else has; what is read again may have it again."""
     refused: dict[int, str] = {}
     for reject in published.rejected:
         error_class = reject.rejection.error_class
+        if restored and error_class == SESSION_REFUSED:
+            continue  # on a branch that was given up
         late = error_class == AFTER_END_OF_SESSION and expected.refused.get(reject.offset) == LATE_CHUNK
         refused[reject.offset] = LATE_CHUNK if late else error_class  # too late even for the end
     assert refused == expected.refused, f"dead letters {refused}, expected {expected.refused}"

@@ -25,6 +25,15 @@ class ExpectedGap:
     reasons: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Samples `[start, end)` are the audio of a chunk, whose copies lie at `offsets`."""
+
+    start: int
+    end: int
+    offsets: tuple[int, ...]
+
+
 @dataclass(slots=True)
 class Expected:
     """`words` by channel, `chunks` with audio, gaps, the timeline's length; `refused`: the error classes of
@@ -37,6 +46,7 @@ class Expected:
     samples: int = 0
     end_marked: bool = False
     refused: dict[int, str] = field(default_factory=dict)
+    spans: list[Span] = field(default_factory=list)
 
 
 def expect(records: Iterable[Record], channels: int) -> Expected:
@@ -58,10 +68,12 @@ def expect(records: Iterable[Record], channels: int) -> Expected:
 
 
 def _ideal_audio(records: list[Record], expected: Expected) -> Iterator[bytes]:
-    by_place = {(r.write.epoch, r.write.sequence): r for r in records}
+    by_place: dict[tuple[int, int], list[Record]] = {}
+    for record in records:
+        by_place.setdefault((record.write.epoch, record.write.sequence), []).append(record)
     epoch, due, due_ms = 0, 0, 0
-    for (of_epoch, sequence), record in sorted(by_place.items()):
-        chunk = record.entry.chunk
+    for (of_epoch, sequence), copies in sorted(by_place.items()):
+        chunk = copies[0].entry.chunk
         assert chunk is not None
         if of_epoch != epoch:
             expected.gaps.append(ExpectedGap(expected.samples, expected.samples, (SEQUENCE_RESTARTED,)))
@@ -69,7 +81,9 @@ def _ideal_audio(records: list[Record], expected: Expected) -> Iterator[bytes]:
         if sequence != due:
             yield _enter_gap(chunk, due_ms, expected)
         yield chunk.payload
-        expected.samples += chunk.samples
+        end = expected.samples + chunk.samples
+        expected.spans.append(Span(expected.samples, end, tuple(copy.offset for copy in copies)))
+        expected.samples = end
         expected.chunks += chunk.samples > 0
         expected.end_marked = expected.end_marked or chunk.end_of_session
         due = sequence + 1

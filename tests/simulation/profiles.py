@@ -39,7 +39,7 @@ ORDERING = ProducerTrouble(
     garbage_share=0.01,
     head=True,
 )
-STREAMS = ServiceTrouble(fault_share=0.5, throttle_share=0.15, slow_share=0.1)
+STREAMS = ServiceTrouble(fault_share=0.5, throttle_share=0.15, refuse_share=0.005, slow_share=0.1)
 WORKERS = WorkerTrouble(
     kills=1, tears=1, restores=2, moves=2, pauses=1, stalls=2, broker_outages=1, read_failure_share=0.05
 )
@@ -104,7 +104,9 @@ def _streams(rng: random.Random) -> WorldSettings:
         limit_samples=calm.service.limit_samples,
         quota=rng.choice((None, None, calm.sessions - 1 or 1)),
     )
-    return replace(calm, profile="streams", service=service, worker=replace(calm.worker, outages=1, breaks=3))
+    limits = replace(calm.limits, max_retries=rng.choice((6, 1000, 1000, 1000)))
+    worker = replace(calm.worker, outages=1, breaks=3)
+    return replace(calm, profile="streams", limits=limits, service=service, worker=worker)
 
 
 def _workers(rng: random.Random) -> WorldSettings:

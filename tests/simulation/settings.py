@@ -35,13 +35,15 @@ class ProducerTrouble:
 
 @dataclass(frozen=True, slots=True)
 class ServiceTrouble:
-    """`fault_share`: of streams, that break. `throttle_share`: of openings, refused at random.
+    """`fault_share`: of streams, that break. Of openings, `throttle_share` are refused for now,
+    `refuse_share` for good.
 
     `quota`: streams the account may have at once. `limit_samples`: what a stream takes before it dies.
     """
 
     fault_share: float = 0.0
     throttle_share: float = 0.0
+    refuse_share: float = 0.0
     quota: int | None = None
     latency_seconds: tuple[float, float] = (0.02, 0.3)
     slow_share: float = 0.0

@@ -8,7 +8,15 @@ from __future__ import annotations
 import random
 from collections import Counter
 
-from pipeline.commands import Command, EmitFinal, EmitPartial, EmitSessionEnded, Forget, Reject
+from pipeline.commands import (
+    Command,
+    EmitFinal,
+    EmitPartial,
+    EmitSessionEnded,
+    Forget,
+    Reject,
+    RejectSession,
+)
 from pipeline.elements import AudioFormat, FinalTranscript, PartialTranscript, SessionSummary
 from tests.simulation.fake_log import FakeLog
 from tests.simulation.fake_service import FakeService
@@ -35,6 +43,7 @@ class Published:
         self.partials: list[PartialTranscript] = []
         self.ended: list[SessionSummary] = []
         self.rejected: list[Reject] = []
+        self.given_up: list[RejectSession] = []
 
 
 class World:
@@ -138,6 +147,8 @@ class World:
                 published.ended.append(summary)
             case Reject():
                 published.rejected.append(output)
+            case RejectSession():
+                published.given_up.append(output)
             case Forget():
                 pass
             case _:
