@@ -11,7 +11,7 @@ export UV_COMPILE_BYTECODE := 1
 export UV_NO_PROGRESS ?= 0
 FUZZ_SECONDS ?= 600
 # Two processes, each with whole files (and, for integration, a broker and a Flink of its own).
-SPREAD := --numprocesses 2 --dist loadfile
+SPREAD := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-unit test-integration simulate lint format bench fuzz soak setup clean

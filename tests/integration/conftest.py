@@ -31,13 +31,20 @@ class MakeTopic(Protocol):
     def __call__(self, partitions: int = 1, **configs: str) -> str: ...
 
 
+_LONG_FILES = ("test_outage", "test_kills", "test_paused_worker", "test_rotation", "test_demo")
+"""Those that take minutes, begun first, so that at the end no process is left alone with one of them."""
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whatever lies in this folder needs the local stack, so it carries the marker."""
+    """Whatever lies in this folder needs the local stack, so it carries the marker; long files come first."""
     folder = Path(__file__).parent
-    for item in items:
-        if folder in item.path.parents:
-            item.add_marker(pytest.mark.integration)
+    ours = [item for item in items if folder in item.path.parents]
+    for item in ours:
+        item.add_marker(pytest.mark.integration)
+    places = {name: place for place, name in enumerate(_LONG_FILES)}
+    ours.sort(key=lambda item: places.get(item.path.stem, len(places)))
+    items[:] = [*(item for item in items if folder not in item.path.parents), *ours]
 
 
 @pytest.fixture(scope="session")
