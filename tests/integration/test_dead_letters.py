@@ -131,5 +131,5 @@ def test_a_session_that_the_service_refuses_is_dead_lettered_with_its_position(j
     letters = [letter for letter in job.outputs.dead_letters if letter["session_id"] == refused.id]
     assert letters[0]["error_class"] == "SESSION_REFUSED"
     assert "ASTROLOGY" in letters[0]["message"]
-    assert "offsets" in letters[0]["message"]
+    assert "from offset" in letters[0]["message"]
     assert words_of(job.outputs.finals_of(good.id)) == list(good.sentences[0])
