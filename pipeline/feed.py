@@ -79,7 +79,8 @@ class AudioFeed:
         self._seen_offset = cursor.resume.offset
         self._to_end_of_log = True
         self.checked_at = -inf  # when the log was last read to its end (monotonic seconds)
-        self._read_id, self._asked_at, self._asked_to_end = 0, -inf, False
+        self._read_id, self._asked_to_end = 0, False
+        self.asked_at = -inf  # when the last read was asked for
         self._reported: OrderedDict[int, None] = (
             OrderedDict()
         )  # those behind records that were held meanwhile
@@ -301,7 +302,7 @@ class AudioFeed:
         if not self.behind:
             return None
         self._read_id += 1
-        self.reading, self._asked_at, self._asked_to_end = True, now, self._to_end_of_log
+        self.reading, self.asked_at, self._asked_to_end = True, now, self._to_end_of_log
         return self._read_id, self.timeline.next.offset, None if self._to_end_of_log else self._seen_offset
 
     def awaits(self, read_id: int) -> bool:
@@ -319,8 +320,8 @@ class AudioFeed:
         self._seen_offset = max(self._seen_offset, next_offset)
         if complete and self._asked_to_end:
             self._to_end_of_log = False
-            self.checked_at = self._asked_at
-            while self.hole_is_due(self._asked_at) and (first := self._order.first) is not None:
+            self.checked_at = self.asked_at
+            while self.hole_is_due(self.asked_at) and (first := self._order.first) is not None:
                 self._give_up(first, taken)
         return taken
 

@@ -34,7 +34,6 @@ END_OF_SESSION = "END_OF_SESSION"
 SESSION_TIMEOUT = "SESSION_TIMEOUT"
 REJECTED = "REJECTED"
 
-_SOURCE_SLACK_SECONDS = 2.0  # a partition that was heard of so recently is read as it is written
 _LIVE = (SessionState.IDLE, SessionState.OPENING, SessionState.STREAMING)
 
 
@@ -147,6 +146,7 @@ class Session(SessionActions):
         if not self._feed.awaits(read_id):
             return []
         self._begin(now)
+        self._excuse_producer()
         if log.lost is not None:
             self._feed.note_lost()
         next_offset, complete = log.next_offset, log.complete
@@ -165,6 +165,7 @@ class Session(SessionActions):
         if self._feed.awaits(read_id):
             self._feed.abandon_read()
             self._retry.note(now)
+            self._last_audio_at = now  # producers need the broker, too: their pause begins when it is back
         return []
 
     # The stream
@@ -299,20 +300,6 @@ class Session(SessionActions):
             self._end_stream(stream, SessionEvent.END)
         else:
             self._rotate_if_due()
-
-    def _is_quiet_for(self, seconds: float) -> bool:
-        """Whether the producer has sent nothing for so long; when in doubt the log is read first.
-
-        A worker that stood still, or a source without broker, must not take it for the producer's pause.
-        """
-        quiet_since = self._last_audio_at
-        if self._now - quiet_since < seconds:
-            return False
-        heard_of = self._source_at is not None and self._source_at >= self._now - _SOURCE_SLACK_SECONDS
-        if heard_of or self._feed.checked_at >= quiet_since + seconds:
-            return True
-        self._feed.check_log()
-        return False
 
     @property
     def _forget_at(self) -> float:

@@ -36,6 +36,8 @@ from pipeline.stream_state import StreamEvent, StreamState
 from pipeline.stream_view import StreamView
 
 _RECORD_OVERHEAD = 1.2  # Avro fields and headers beside the payload, when a log read is sized in bytes
+_SOURCE_SLACK_SECONDS = 2.0  # a partition that was heard of so recently is read as it is written
+_SLOW_READ_SECONDS = 2.0
 _STATES = {
     SessionStatus.ACTIVE: SessionState.WAITING,
     SessionStatus.ENDED: SessionState.ENDED,
@@ -78,6 +80,7 @@ class SessionActions:
             self._covered_sample = min(self._covered_sample, cursor.resume.start_sample)
         self._stuck = False  # since the last rotation, which covered nothing of much, there was no final
         self._source_at: float | None = None
+        self._excused_at: float | None = None  # the producer's pause began there by a broker's fault
         # Also a restored one is written at once: whoever finds the same cursor in the state later knows that
         # nobody else has had the session meanwhile.
         self._books.dirty = True
@@ -139,6 +142,29 @@ class SessionActions:
             bytes_per_second = self._format.sample_rate_hertz * self._format.bytes_per_sample
             max_bytes = int(room_seconds * bytes_per_second * _RECORD_OVERHEAD)
             self._commands.append(ReadLog(*read, max_bytes=max_bytes))
+
+    # The producer's pause
+
+    def _is_quiet_for(self, seconds: float) -> bool:
+        """Whether the producer has sent nothing for so long; when in doubt the log is read first.
+
+        A worker that stood still, or a source without broker, must not take it for the producer's pause.
+        """
+        quiet_since = self._last_audio_at
+        if self._now - quiet_since < seconds:
+            return False
+        heard_of = self._source_at is not None and self._source_at >= self._now - _SOURCE_SLACK_SECONDS
+        if heard_of or self._feed.checked_at >= quiet_since + seconds:
+            return True
+        self._feed.check_log()
+        return False
+
+    def _excuse_producer(self) -> None:
+        """A read that took long met a broker that was away. Then the producer had none either, and its pause
+        begins now; once in a pause, for reads may be slow for other reasons.
+        """
+        if self._now - self._feed.asked_at > _SLOW_READ_SECONDS and self._excused_at != self._last_audio_at:
+            self._last_audio_at = self._excused_at = self._now
 
     # The stream
 

@@ -138,11 +138,12 @@ def test_whatever_is_killed_twenty_sessions_are_whole(
     job.outputs.wait_ended(sessions, 120)
 
     measured(f"{'seconds to the first final':28}  first median   last", *(row.row() for row in recoveries))
+    rejected = [(letter["error_class"], letter["message"]) for letter in job.outputs.dead_letters]
+    assert rejected == []
+    assert [ended["gaps"] for ended in job.outputs.sessions if ended["gaps"]] == []
     assert_complete(job, sessions)
     repeats = assert_repeats_are_the_same(job, sessions)
     retries = sum(ended["retries"] for ended in job.outputs.sessions)
     measured(f"{len(job.outputs.finals)} finals, {repeats} of them repeats; {retries} retries")
     measured(f"ends of streams: {end_reasons(endpoint.events())}")
-    assert job.outputs.dead_letters == []
-    assert all(ended["gaps"] == [] for ended in job.outputs.sessions)
     assert throttled.first > THROTTLED_SECONDS, "nothing came while it was throttled"

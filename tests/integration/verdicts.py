@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
@@ -18,7 +18,10 @@ def assert_complete(job: Job, sessions: Sequence[Session]) -> None:
         finals = job.outputs.finals_of(session.id)
         assert [final["segment_index"] for final in finals] == list(range(len(finals)))
         expected = session.words
-        assert words_of(finals) == [word.content.lower() for word in expected]
+        said, heard = [word.content.lower() for word in expected], words_of(finals)
+        assert heard == said, (
+            f"{session.id}: missing {_without(said, heard)}, too many {_without(heard, said)}"
+        )
         items = [
             item
             for final in finals
@@ -28,6 +31,10 @@ def assert_complete(job: Job, sessions: Sequence[Session]) -> None:
         for item, word in zip(items, expected, strict=True):
             assert item["start_time"] == pytest.approx(word.start_seconds, abs=0.02)
             assert item["end_time"] == pytest.approx(word.end_seconds, abs=0.02)
+
+
+def _without(words: Sequence[str], others: Sequence[str]) -> list[str]:
+    return sorted((Counter(words) - Counter(others)).elements())
 
 
 def assert_repeats_are_the_same(job: Job, sessions: Sequence[Session]) -> int:

@@ -410,3 +410,31 @@ def test_a_log_that_cannot_be_read_postpones_the_end_of_a_session() -> None:
     assert isinstance(read, ReadLog)
     session.log_failed(read.read_id, timeout + 2)
     assert "EmitSessionEnded" not in kinds(session.handle_timer(timeout + 3, source_at=1.0))
+
+
+def test_a_broker_that_was_away_excuses_the_producer() -> None:
+    """It could not write either; its stream must not be closed in the middle of a word."""
+    session = opened(10)
+    read = only(session.handle_timer(10.0, source_at=1.0), ReadLog)
+    assert isinstance(read, ReadLog)
+    session.receive_log(read.read_id, LogSlice((), 10, complete=True), 14.0)
+    assert kinds(session.handle_timer(14.1, source_at=1.0)) == []
+    assert kinds(session.receive_batch([entry(10)], 15.0)) == ["SendAudio"]
+
+
+def test_a_broker_that_is_slow_each_time_excuses_the_producer_once() -> None:
+    session = opened(10)
+    for asked, answered in ((10.0, 13.0), (23.0, 26.0)):
+        read = only(session.handle_timer(asked, source_at=1.0), ReadLog)
+        assert isinstance(read, ReadLog)
+        commands = session.receive_log(read.read_id, LogSlice((), 10, complete=True), answered)
+        assert commands == []
+    assert kinds(session.handle_timer(26.1, source_at=1.0)) == ["EndStream"]
+
+
+def test_a_failed_read_excuses_the_producer_too() -> None:
+    session = opened(10)
+    read = only(session.handle_timer(10.0, source_at=1.0), ReadLog)
+    assert isinstance(read, ReadLog)
+    session.log_failed(read.read_id, 12.0)
+    assert kinds(session.handle_timer(15.0, source_at=14.9)) == ["ReadLog"], "only the read is tried again"
