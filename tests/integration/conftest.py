@@ -15,7 +15,6 @@ import pytest
 from deploy.local.flink import FlinkJobServer
 from deploy.local.kafka import KafkaBroker
 
-_MEASURED = "measured"
 _STACK_DIRECTORY = pytest.StashKey[Path]()
 
 
@@ -98,19 +97,9 @@ def measured(record_property: Callable[[str, object], None]) -> Measured:
 
     def note(*lines: str) -> None:
         for line in lines:
-            record_property(_MEASURED, line)
+            record_property("measured", line)  # printed by `tests/conftest.py`
 
     return note
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print what tests measured; as a report's properties it comes from other processes too."""
-    for reports in terminalreporter.stats.values():
-        for report in reports:
-            lines = [value for name, value in getattr(report, "user_properties", []) if name == _MEASURED]
-            if lines and report.when == "call":
-                terminalreporter.section(f"measured by {report.nodeid}", "-")
-                terminalreporter.write_line("\n".join(lines))
 
 
 @pytest.hookimpl(wrapper=True)

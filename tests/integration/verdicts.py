@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from typing import Any
 
 import pytest
 
 from tests.integration.harness import Job, Session, words_of
+
+_NEAR_SECONDS = 6.0
 
 
 def assert_complete(job: Job, sessions: Sequence[Session]) -> None:
@@ -18,10 +20,8 @@ def assert_complete(job: Job, sessions: Sequence[Session]) -> None:
         finals = job.outputs.finals_of(session.id)
         assert [final["segment_index"] for final in finals] == list(range(len(finals)))
         expected = session.words
-        said, heard = [word.content.lower() for word in expected], words_of(finals)
-        assert heard == said, (
-            f"{session.id}: missing {_without(said, heard)}, too many {_without(heard, said)}"
-        )
+        heard, spoken = words_of(finals), [word.content.lower() for word in expected]
+        assert heard == spoken, difference(job, session, heard, spoken)
         items = [
             item
             for final in finals
@@ -33,8 +33,32 @@ def assert_complete(job: Job, sessions: Sequence[Session]) -> None:
             assert item["end_time"] == pytest.approx(word.end_seconds, abs=0.02)
 
 
-def _without(words: Sequence[str], others: Sequence[str]) -> list[str]:
-    return sorted((Counter(words) - Counter(others)).elements())
+def difference(job: Job, session: Session, heard: Sequence[str], spoken: Sequence[str]) -> str:
+    """Where the two part, and everything that the job published about that place."""
+    pairs = zip_longest(heard, spoken)
+    place = next(number for number, (one, other) in enumerate(pairs) if one != other)
+    words = session.words
+    start = words[min(place, len(words) - 1)].start_seconds
+    near = [
+        (
+            final["segment_index"],
+            final["start_time"],
+            final["end_time"],
+            final["stream_id"][:6],
+            words_of([final]),
+        )
+        for final in job.outputs.finals
+        if final["session_id"] == session.id and abs(final["start_time"] - start) < _NEAR_SECONDS
+    ]
+    ended = [ended for ended in job.outputs.sessions if ended["session_id"] == session.id]
+    rejected = [letter for letter in job.outputs.dead_letters if letter["session_id"] == session.id]
+    return (
+        f"{session.id}: {len(heard)} words instead of {len(spoken)}; first difference at word {place}, "
+        f"{start:.2f} s: {heard[place : place + 3]} instead of {spoken[place : place + 3]}\n"
+        f"missing: {sorted(set(spoken) - set(heard))}, damaged: {sorted(set(heard) - set(spoken))}\n"
+        + "".join(f"{entry}\n" for entry in near)
+        + f"{ended}\n{[(letter['error_class'], letter['message']) for letter in rejected]}"
+    )
 
 
 def assert_repeats_are_the_same(job: Job, sessions: Sequence[Session]) -> int:
