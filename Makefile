@@ -11,6 +11,8 @@ export UV_COMPILE_BYTECODE := 1
 export UV_NO_PROGRESS ?= 0
 FUZZ_SECONDS ?= 600
 # Two processes, each with whole files (and, for integration, a broker and a Flink of its own).
+# Their linear algebra must not spin for threads that others hold up.
+export OPENBLAS_NUM_THREADS := 1
 SPREAD := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
