@@ -3,7 +3,8 @@
 glibc gives each thread a heap of its own (up to eight for each core), and what chunks of audio leave free in
 one is of no use to the others. Measured with 50 sessions in a service outage: the worker grew by 48 MB in
 three minutes, of which its objects were none. Two arenas are enough for threads that mostly wait; whoever
-sets MALLOC_ARENA_MAX knows better. Elsewhere (musl, macOS) there is nothing to do.
+sets MALLOC_ARENA_MAX knows better, and where another program starts the workers it should be set to 2: arenas
+that threads have by the time this is called stay. Elsewhere (musl, macOS) there is nothing to do.
 Source: mallopt(3), M_ARENA_MAX.
 """
 

@@ -24,6 +24,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pipeline.heap_policy import bound_arenas
+
 LOG_DIRECTORY_VARIABLE = "MEDSTREAM_WORKER_LOG_DIR"
 
 _PARENT_CHECK_SECONDS = 0.5
@@ -32,6 +34,7 @@ _PROVISION_TIMEOUT_SECONDS = 30
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point; returns when the runner closes the control channel."""
+    bound_arenas()  # before any thread: gRPC's would have arenas of their own by the time a job is loaded
     options = _parse(arguments)
     _end_with_parent(os.getppid())
     _log_to_file(options.id)
