@@ -11,8 +11,6 @@ export UV_COMPILE_BYTECODE := 1
 export UV_NO_PROGRESS ?= 0
 FUZZ_SECONDS ?= 600
 # Two processes, each with whole files (and, for integration, a broker and a Flink of its own).
-# Their linear algebra must not spin for threads that others hold up.
-export OPENBLAS_NUM_THREADS := 1
 SPREAD := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
@@ -25,6 +23,9 @@ demo: .venv/.demo ## Recorded speech becomes finals through real Kafka, real Fli
 	@$(BIN)/medstream demo $(DEMO)
 
 test: .venv/.dev lint test-unit test-integration ## Everything CI runs: lint, types, unit, simulation, integration
+
+# Linear algebra must not spin for threads that the other process holds up.
+test-unit test-integration: export OPENBLAS_NUM_THREADS := 1
 
 test-unit: .venv/.dev ## Unit, property and simulation tests only (no servers)
 	$(BIN)/pytest -m "not integration" $(SPREAD) $(PYTEST_ARGS)

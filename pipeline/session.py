@@ -5,7 +5,7 @@ may vanish at any moment. A session therefore has three parts: its state (`sessi
 feed of audio (`feed`: live, or behind and reading the log) and its stream (`stream_view`). A lost stream, a
 killed worker, a restored checkpoint and a full outbound buffer all lead to the same place: behind.
 
-Events never block and touch nothing outside; the shell (`live_streams`) executes the commands in order. `now`
+Events never block and touch nothing outside; the shell (`live_session`) executes the commands in order. `now`
 is seconds of any monotonic clock, the same one for every call of a session's life in a process.
 
 The shell also lends slots, for only so many streams may live at once. It asks `needs_slot` before each call,

@@ -37,7 +37,7 @@ from pipeline.stream_view import StreamView
 
 _RECORD_OVERHEAD = 1.2  # Avro fields and headers beside the payload, when a log read is sized in bytes
 _SOURCE_SLACK_SECONDS = 2.0  # a partition that was heard of so recently is read as it is written
-_SLOW_READ_SECONDS = 2.0
+_SLOW_READ_SECONDS = 2.0  # longer than a broker takes that is there
 _STATES = {
     SessionStatus.ACTIVE: SessionState.WAITING,
     SessionStatus.ENDED: SessionState.ENDED,
@@ -208,9 +208,10 @@ class SessionActions:
         """The stream has come to a good end: what it did not speak of holds no speech."""
         covered_before = self._covered_sample
         rotating = self.state is SessionState.ROTATING
-        heard_seconds = self._format.seconds(self._feed.timeline.next.start_sample)
         if rotating:
             heard_seconds = stream.seam_cover_seconds()
+        else:
+            heard_seconds = self._format.seconds(self._feed.timeline.next.start_sample)
         self._books.enter_heard(heard_seconds)
         self._leave_stream(StreamEvent.CLOSED)
         self._cover(round(heard_seconds * self._format.sample_rate_hertz))

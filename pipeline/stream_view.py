@@ -56,11 +56,8 @@ class StreamView:
 
         Of a long gap only `max_gap_seconds` are sent; the session's timeline goes on behind it all the same.
         """
-        start, end, width = (
-            max(span.start_sample, covered_sample),
-            span.end_sample,
-            self._audio.bytes_per_sample,
-        )
+        start, end = max(span.start_sample, covered_sample), span.end_sample
+        width = self._audio.bytes_per_sample
         if start >= end:
             return b""
         if span.gap:
@@ -106,8 +103,8 @@ class StreamView:
             return False
         if final.end_time <= self._seam_seconds - SEAM_SECONDS:
             return False
-        start = final.start_time
-        self.unbelieved_seconds = min(start, self.unbelieved_seconds or start)
+        if self.unbelieved_seconds is None or final.start_time < self.unbelieved_seconds:
+            self.unbelieved_seconds = final.start_time
         return True
 
     # The seam

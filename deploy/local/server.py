@@ -10,17 +10,14 @@ finds a detached server again (`adopt`), and a second server in a directory in u
 from __future__ import annotations
 
 import json
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from deploy.local.errors import ServerAlreadyRunning, ServerFailed
+from deploy.local.errors import ServerAlreadyRunning
 from deploy.local.processes import ChildProcess, ProcessIdentity, free_port
-
-_PORT_WAITS = 5
 
 
 class LocalServer(ABC):
@@ -112,20 +109,10 @@ class LocalServer(ABC):
             self.identity.stop(grace_seconds=0)
 
     def restart(self) -> None:
-        """Start again in the same directory, on the same ports; stops it first if it runs.
-
-        A port that somebody's outgoing connection holds meanwhile is waited for, some seconds.
-        """
+        """Start again in the same directory, on the same ports; stops it first if it runs."""
         self.stop()
         self._adopted = None
-        for _ in range(_PORT_WAITS):
-            try:
-                return self.start()
-            except ServerFailed as error:
-                if "in use" not in str(error):
-                    raise
-                time.sleep(1.0)
-        return self.start()
+        self.start()
 
     def _ports_for(self, listeners: Sequence[str]) -> dict[str, int]:
         """A port for each of `listeners`: those that the directory remembers, else new ones."""

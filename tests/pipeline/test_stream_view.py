@@ -85,6 +85,14 @@ def test_the_last_moments_of_a_cut_stream_are_heard_again() -> None:
     assert view.seam_cover_seconds() == 8.5
 
 
+def test_of_finals_at_the_seam_the_first_counts_also_when_it_begins_with_the_session() -> None:
+    view = sending(10)
+    view.cut(stuck=False)
+    assert view.reaches_seam(result("a", word("a", 0.0, 9.2)))
+    assert view.reaches_seam(result("b", word("b", 9.3, 9.8)))
+    assert view.seam_cover_seconds() == 0.0
+
+
 def test_a_segment_without_final_is_heard_again_from_its_beginning() -> None:
     view = sending(10)
     say(view, 4.0, 5.0, partial=True)

@@ -53,7 +53,8 @@ class EndpointProcess(LocalServer):
         """
         super().__init__(directory, detached=detached)
         self._recogniser = recogniser
-        self._port = port
+        # Not the server's own choice: that may be a port which an outgoing connection takes during a restart.
+        self._port = port or self._ports_for(["endpoint"])["endpoint"]
         self._url = ""
         self._ca_file: Path | None = None
         authority = ("--generate-ca", str(self.directory / "tls")) if tls else ()
