@@ -165,7 +165,7 @@ class Session(SessionActions):
         if self._feed.awaits(read_id):
             self._feed.abandon_read()
             self._retry.note(now)
-            self._last_audio_at = now  # producers need the broker, too: their pause begins when it is back
+            self._broker_was_away = True
         return []
 
     # The stream

@@ -81,6 +81,7 @@ class SessionActions:
         self._stuck = False  # since the last rotation, which covered nothing of much, there was no final
         self._source_at: float | None = None
         self._excused_at: float | None = None  # the producer's pause began there by a broker's fault
+        self._broker_was_away = False  # when the log was to be read last
         # Also a restored one is written at once: whoever finds the same cursor in the state later knows that
         # nobody else has had the session meanwhile.
         self._books.dirty = True
@@ -160,11 +161,14 @@ class SessionActions:
         return False
 
     def _excuse_producer(self) -> None:
-        """A read that took long met a broker that was away. Then the producer had none either, and its pause
-        begins now; once in a pause, for reads may be slow for other reasons.
+        """A read after others that failed, or one that took long, finds a broker that was away. The producer
+        had none either, so its pause begins now. (Reads may be slow for other reasons: that counts once in a
+        pause.)
         """
-        if self._now - self._feed.asked_at > _SLOW_READ_SECONDS and self._excused_at != self._last_audio_at:
+        slow = self._now - self._feed.asked_at > _SLOW_READ_SECONDS
+        if self._broker_was_away or (slow and self._excused_at != self._last_audio_at):
             self._last_audio_at = self._excused_at = self._now
+            self._broker_was_away = False
 
     # The stream
 

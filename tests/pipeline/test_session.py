@@ -432,9 +432,14 @@ def test_a_broker_that_is_slow_each_time_excuses_the_producer_once() -> None:
     assert kinds(session.handle_timer(26.1, source_at=1.0)) == ["EndStream"]
 
 
-def test_a_failed_read_excuses_the_producer_too() -> None:
+def test_a_producer_s_pause_begins_when_the_broker_is_back() -> None:
     session = opened(10)
-    read = only(session.handle_timer(10.0, source_at=1.0), ReadLog)
+    failed = only(session.handle_timer(10.0, source_at=1.0), ReadLog)
+    assert isinstance(failed, ReadLog)
+    session.log_failed(failed.read_id, 12.0)
+    assert kinds(session.handle_timer(13.0, source_at=1.0)) == [], "only the read is tried again"
+    read = only(session.handle_timer(25.0, source_at=1.0), ReadLog)
     assert isinstance(read, ReadLog)
-    session.log_failed(read.read_id, 12.0)
-    assert kinds(session.handle_timer(15.0, source_at=14.9)) == ["ReadLog"], "only the read is tried again"
+    assert session.receive_log(read.read_id, LogSlice((), 10, complete=True), 25.1) == []
+    assert kinds(session.handle_timer(35.0, source_at=35.0)) == []
+    assert kinds(session.handle_timer(35.1, source_at=35.1)) == ["EndStream"]
