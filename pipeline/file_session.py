@@ -36,7 +36,7 @@ from pipeline.transcript_text import Ending
 TOPIC = "audio"  # in the `source` of outputs, where offsets count chunks of 100 ms
 _END_OF_SESSION = "end_of_session"
 _MAX_WAITING_CHUNKS = 600 * CHUNKS_PER_SECOND  # audio taken in while no stream takes it
-_MAX_WAIT_SECONDS = 60.0
+_MAX_WAIT_SECONDS = 0.1  # so soon an interrupt is noticed
 _LAST_RESULTS_SECONDS = 5.0  # after an interrupt
 _LIMITS = SessionLimits(
     session_timeout_seconds=math.inf,  # a source that pauses has not ended
@@ -158,10 +158,10 @@ class FileSession:
     def interrupt(self) -> None:
         """The user wants to stop: no more audio goes out, last results are awaited for a few seconds.
 
-        May be called from a signal handler.
+        May be called from a signal handler, so it takes no lock: the thread that it interrupts may hold it.
+        (Whoever waits for an Event holds its lock for a moment; to set it then would wait for ever.)
         """
         self._interrupted = True
-        self._arrival.set()
 
     def run(self) -> Ending:
         """Transcribe to the end; raises SettingsError when the source cannot be read or holds nothing."""
@@ -184,7 +184,7 @@ class FileSession:
             self._arrival.clear()
             record = self._log.record(0)
             if record is None:
-                self._arrival.wait()
+                self._arrival.wait(_MAX_WAIT_SECONDS)
             elif record.value:
                 return record
             else:

@@ -403,3 +403,15 @@ def test_a_log_that_was_ended_early_ends_there_with_an_empty_chunk() -> None:
     before = log.record(3)
     assert before is not None
     assert before.value == chunk_of(3)
+
+
+def test_an_interrupt_takes_no_lock_that_the_interrupted_thread_may_hold() -> None:
+    """A signal handler that sets an Event for which its own thread waits may wait for ever (seen once)."""
+
+    class Locked(threading.Event):
+        def set(self) -> None:
+            raise RuntimeError("its lock is held")
+
+    play = Play(Trickle(), arrival=Locked())
+    play.session.interrupt()
+    assert play.run().interrupted
