@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from typing import Any
 
 from connectors.kafka.records import KafkaRecord
-from pipeline.elements import DeadLetter, FinalTranscript, PartialTranscript, SessionSummary
+from pipeline.elements import DeadLetter, PartialTranscript
 from pipeline.errors import ChunkRejected
 from pipeline.outputs import (
     DEAD_LETTER_TYPE,
@@ -17,9 +18,7 @@ from pipeline.outputs import (
     TopicPartition,
     cloud_event_headers,
     dead_letter_record,
-    final_record,
     partial_record,
-    session_ended_record,
 )
 from schemas.serde import SingleObjectSerde
 
@@ -35,10 +34,22 @@ class OutputEncoder:
         self._ended = SingleObjectSerde("session_ended")
         self._dead_letter = SingleObjectSerde("dead_letter")
 
-    def final(self, final: FinalTranscript, passed: Mapping[str, bytes]) -> OutputRecord:
-        """`passed`: trace headers of the audio, by name."""
-        headers = cloud_event_headers(final.id, FINAL_TYPE, final.source.position, passed)
-        return final.session_id.encode(), self._final.encode(final_record(final)), headers
+    def final(self, record: Mapping[str, Any], passed: Mapping[str, bytes]) -> OutputRecord:
+        """A record of the schema `final_transcript`, with its key and headers.
+
+        `passed`: trace headers of the audio, by name.
+        """
+        session_id, source = record["session_id"], record["source"]
+        event_id = f"{session_id}/{record['segment_index']}"
+        headers = cloud_event_headers(event_id, FINAL_TYPE, (source["topic"], source["partition"]), passed)
+        return session_id.encode(), self._final.encode(record), headers
+
+    def session_ended(self, record: Mapping[str, Any], passed: Mapping[str, bytes]) -> OutputRecord:
+        """A record of the schema `session_ended`, with its key and headers."""
+        session_id, source = record["session_id"], record["source"]
+        position = source["topic"], source["partition"]
+        headers = cloud_event_headers(f"{session_id}/ended", SESSION_ENDED_TYPE, position, passed)
+        return session_id.encode(), self._ended.encode(record), headers
 
     def partial(self, partial: PartialTranscript, position: TopicPartition) -> OutputRecord:
         event_id = f"{partial.session_id}/{partial.result_id}/{partial.end_time}"
@@ -47,20 +58,15 @@ class OutputEncoder:
         headers = cloud_event_headers(event_id, PARTIAL_TYPE, position, {})
         return partial.session_id.encode(), self._partial.encode(partial_record(partial)), headers
 
-    def session_ended(self, summary: SessionSummary, passed: Mapping[str, bytes]) -> OutputRecord:
-        event_id = f"{summary.session_id}/ended"
-        headers = cloud_event_headers(event_id, SESSION_ENDED_TYPE, summary.source.position, passed)
-        value = self._ended.encode(session_ended_record(summary, ended_at_ms=_now_ms()))
-        return summary.session_id.encode(), value, headers
-
     def dead_letter(
         self, record: KafkaRecord, stage: str, rejection: ChunkRejected, session_id: str | None
     ) -> OutputRecord:
-        letter = DeadLetter(record, stage, rejection, session_id, failed_at_ms=_now_ms())
+        letter = DeadLetter(record, stage, rejection, session_id, failed_at_ms=now_ms())
         event_id = f"{record.topic}/{record.partition}/{record.offset}"
         headers = cloud_event_headers(event_id, DEAD_LETTER_TYPE, (record.topic, record.partition), {})
         return record.key or b"", self._dead_letter.encode(dead_letter_record(letter)), headers
 
 
-def _now_ms() -> int:
+def now_ms() -> int:
+    """Milliseconds since the Unix epoch."""
     return time.time_ns() // 1_000_000

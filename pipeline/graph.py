@@ -9,8 +9,9 @@ from apache_beam.typehints import KV
 
 from connectors.kafka.sink import WriteToKafka
 from connectors.kafka.source import ReadFromKafka
+from pipeline.publishing import PublishSessions
 from pipeline.settings import JobSettings
-from pipeline.transforms import DEAD_LETTERS, FINALS, PARTIALS, SESSIONS, KeyBySession, TranscribeSessions
+from pipeline.transforms import DEAD_LETTERS, PARTIALS, STEPS, KeyBySession, TranscribeSessions
 
 
 def build(pipeline: beam.Pipeline, settings: JobSettings) -> None:
@@ -50,18 +51,16 @@ class ReadAudioChunks(beam.PTransform):
 
 
 class PublishTranscripts(beam.PTransform):
-    """Each kind of output to its topic; an output without a topic is left out."""
+    """Finals and ends of sessions with their progress; partials, if they have a topic, as they come."""
 
     def __init__(self, settings: JobSettings) -> None:
         super().__init__()
         self._settings = settings
 
     def expand(self, transcripts: Any) -> Any:
-        kafka, topics = self._settings.kafka, self._settings.topics
-        outputs = {FINALS: topics.finals, PARTIALS: topics.partials, SESSIONS: topics.sessions}
-        return {
-            kind: transcripts[kind]
-            | f"Publish_{kind}" >> WriteToKafka(kafka, topic, await_acks=kind != PARTIALS)
-            for kind, topic in outputs.items()
-            if topic is not None
-        }
+        settings = self._settings
+        published = {STEPS: transcripts[STEPS] | "PublishSessions" >> PublishSessions(settings)}
+        if settings.topics.partials is not None:
+            partials = WriteToKafka(settings.kafka, settings.topics.partials, await_acks=False)
+            published[PARTIALS] = transcripts[PARTIALS] | "PublishPartials" >> partials
+        return published

@@ -43,6 +43,9 @@ def _gauge(name: str, unit: str, meaning: str) -> Metric:
 METRICS: tuple[Metric, ...] = (
     # outputs
     _counter("finals", "records", "finals published"),
+    _counter("finals_skipped", "records", "finals left out, since all their words had been published before"),
+    _counter("finals_trimmed", "records", "finals published without the words that had been before"),
+    _distribution("publish_ms", "from a final's arrival at its output partition to Kafka's answer"),
     _counter("dead_letters", "records", "records and sessions sent to the dead-letter topic"),
     # sessions
     _counter("sessions_opened", "sessions", "sessions begun by a first chunk"),

@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from dataclasses import replace
 
 from connectors.kafka.client import check_connection
+from connectors.kafka.delivery import PROGRESS_TOPIC
+from connectors.kafka.errors import PartitionsChanged
+from connectors.kafka.topics import ensure_compacted, topic_id
 from connectors.transcribe.credentials import check_region, load_credentials
 from connectors.transcribe.errors import AccessDeniedError, TranscribeError
 from pipeline.elements import AudioFormat, SessionSettings
@@ -22,9 +26,10 @@ _CONNECT_SECONDS = 5.0
 _HANDSHAKE_STREAM_ID = "00000000-0000-4000-8000-000000000000"
 
 
-def check_job(settings: JobSettings) -> None:
-    """Raise SettingsError, TranscribeError or KafkaConnectorError with one sentence for the person at the
-    keys.
+def check_job(settings: JobSettings) -> JobSettings:
+    """The settings with what was found out on the way: the output's partitions, the input topic's id.
+
+    Raises SettingsError, TranscribeError or KafkaConnectorError with one sentence for the person at the keys.
     """
     check_service(settings.service)
     topics = settings.topics
@@ -35,7 +40,13 @@ def check_job(settings: JobSettings) -> None:
         "--partials-topic": topics.partials,
         "--sessions-topic": topics.sessions,
     }
-    check_connection(settings.kafka, {option: topic for option, topic in wanted.items() if topic is not None})
+    used = {option: topic for option, topic in wanted.items() if topic is not None}
+    partitions = check_connection(settings.kafka, used)[topics.finals]
+    kept_for = ensure_compacted(settings.kafka, topics.progress, partitions, setting=PROGRESS_TOPIC)
+    if kept_for != partitions:
+        raise PartitionsChanged(topics.finals, kept_for, partitions)
+    audio_topic_id = topic_id(settings.kafka, topics.audio, setting="--input-topic")
+    return replace(settings, finals_partitions=partitions, audio_topic_id=audio_topic_id)
 
 
 def check_service(service: ServiceSettings) -> None:

@@ -11,6 +11,9 @@ from pipeline.limits import SessionLimits
 from pipeline.service import ServiceSettings
 from pipeline.stream_slots import MAX_LIVE_STREAMS, MAX_OPENS_PER_SECOND
 
+AT_LEAST_ONCE, EXACTLY_ONCE = "at-least-once", "exactly-once"
+DELIVERIES = (AT_LEAST_ONCE, EXACTLY_ONCE)
+
 
 @dataclass(frozen=True, slots=True)
 class Topics:
@@ -21,6 +24,12 @@ class Topics:
     dead_letters: str
     partials: str | None = None
     sessions: str | None = None
+    progress: str = ""
+    """Compacted, partitioned as `finals`; FINALS.progress when not given."""
+
+    def __post_init__(self) -> None:
+        if not self.progress:
+            object.__setattr__(self, "progress", f"{self.finals}.progress")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +39,8 @@ class JobSettings:
     `start`: where partitions without a checkpoint begin, "earliest", "latest" or "committed" (offsets of
     `group_id`). `on_lost_offsets`: "fail" or "skip" where retention removed records before they were read.
     `max_live_streams` and `max_stream_opens_per_second` hold for each worker process (`stream_slots`).
+    `sink_id` names the job's transactions; the topic of finals when not given. `finals_partitions` and
+    `audio_topic_id` (Kafka's own id of the input topic) are found out before the job is submitted.
     """
 
     kafka: ClientConfig
@@ -43,4 +54,13 @@ class JobSettings:
     start: str = "committed"
     on_lost_offsets: str = "fail"
     group_id: str = "medstream"
+    delivery: str = AT_LEAST_ONCE
+    sink_id: str = ""
+    progress_retention_seconds: float = 86_400.0
+    finals_partitions: int = 1
+    audio_topic_id: str = ""
     job_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+
+    def __post_init__(self) -> None:
+        if not self.sink_id:
+            object.__setattr__(self, "sink_id", self.topics.finals)

@@ -35,23 +35,25 @@ from pipeline.commands import (
 from pipeline.cursor import SessionCursor
 from pipeline.decoding import ChunkDecoder, session_id_of
 from pipeline.elements import MISSING_KEY, AudioChunk
-from pipeline.encoding import OutputEncoder, OutputRecord
+from pipeline.encoding import OutputEncoder, OutputRecord, now_ms
 from pipeline.errors import ChunkRejected
 from pipeline.heap_policy import bound_arenas
 from pipeline.job_metrics import count, measure, show_levels
 from pipeline.live_session import LiveSession, Measured, Output
 from pipeline.live_streams import Runtime, runtime
 from pipeline.log_policy import pin_beam_loggers
+from pipeline.outputs import final_record, session_ended_record
+from pipeline.progress import Opening, SessionStep
 from pipeline.session import Session, opening_cursor
 from pipeline.settings import JobSettings
+from pipeline.unfinished_sessions import UnfinishedSessions, unfinished_sessions
 from schemas.serde import SingleObjectSerde
 
 pin_beam_loggers()
 bound_arenas()
 
-FINALS = "finals"
+STEPS = "steps"
 PARTIALS = "partials"
-SESSIONS = "sessions"
 DEAD_LETTERS = "dead_letters"
 
 _TIMER_SLACK_SECONDS = 0.05  # a timer this close to the wanted moment is not set again
@@ -102,6 +104,7 @@ class TranscribeFn(beam.DoFn):
         self._decoder = ChunkDecoder()
         self._encoder = OutputEncoder()
         self._cursors = SingleObjectSerde("session_cursor")
+        self._unfinished: UnfinishedSessions = unfinished_sessions(settings)
         self._checked: set[str] = set()
 
     def start_bundle(self) -> None:
@@ -148,13 +151,22 @@ class TranscribeFn(beam.DoFn):
         if stored is None:
             self._runtime.remove(key)  # opened by a bundle that was never committed
             return None
+        self._unfinished.discard(session_id)
         if live is not None and live.stored == stored:
             return live
+        return self._restore(session_id, stored, now)
+
+    def _restore(self, session_id: str, stored: bytes, now: float) -> LiveSession:
         count("recoveries")
         return self._install(session_id, SessionCursor.from_record(self._cursors.decode(stored)), now)
 
     def _open(self, session_id: str, records: Sequence[KafkaRecord], now: float) -> LiveSession | None:
-        """A new session, begun by the first usable chunk; None when there is none."""
+        """A session without state: one that another job had begun goes on, else a new one is begun by the
+        first usable chunk; None when there is none.
+        """
+        begun = self._unfinished.take(records[0], session_id)
+        if begun is not None and begun.cursor is not None:
+            return self._restore(session_id, begun.cursor, now)
         for record in records:
             chunk = self._usable(record)
             if chunk is not None:
@@ -204,12 +216,13 @@ class TranscribeFn(beam.DoFn):
         with live.lock:
             outputs = call()
             forget = any(isinstance(output, Forget) for output in outputs)
+            step = self._take_step(live, outputs)
             if forget:
                 cursor.clear()
                 self._runtime.remove((self._settings.job_id, live.session.session_id))
-            elif live.session.dirty:
-                live.stored = self._cursors.encode(live.session.take_snapshot().to_record())
-                cursor.write(live.stored)
+            elif step is not None:
+                live.stored = step.cursor
+                cursor.write(step.cursor)
             if not forget:
                 self._schedule(live, poll, now)
             encoded = [tagged for output in outputs for tagged in self._encode(live, output)]
@@ -217,6 +230,34 @@ class TranscribeFn(beam.DoFn):
         if levels is not None:
             show_levels(levels)
         yield from encoded
+        if step is not None:
+            yield beam.pvalue.TaggedOutput(STEPS, step.as_tuple())
+
+    def _take_step(self, live: LiveSession, outputs: Sequence[Output]) -> SessionStep | None:
+        """What is to be published with the cursor that goes to the state; None when the cursor stays."""
+        if not live.session.dirty:
+            return None
+        snapshot = live.session.take_snapshot()
+        ended = [
+            session_ended_record(output.summary, ended_at_ms=now_ms())
+            for output in outputs
+            if isinstance(output, EmitSessionEnded)
+        ]
+        return SessionStep(
+            session_id=live.session.session_id,
+            opening=Opening(
+                self._settings.topics.audio,
+                self._settings.audio_topic_id,
+                snapshot.partition,
+                snapshot.opened_offset,
+            ),
+            resume_offset=snapshot.resume.offset,
+            covered_sample=snapshot.resume.start_sample,
+            cursor=self._cursors.encode(snapshot.to_record()),
+            finals=tuple(final_record(output.final) for output in outputs if isinstance(output, EmitFinal)),
+            ended=ended[-1] if ended else None,
+            passed=live.trace_headers,
+        )
 
     def _schedule(self, live: LiveSession, poll: Any, now: float) -> None:
         wanted_at = live.session.next_timer(now)
@@ -229,16 +270,12 @@ class TranscribeFn(beam.DoFn):
 
     def _encode(self, live: LiveSession, output: Output) -> Iterator[Any]:
         match output:
-            case EmitFinal(final):
-                count("finals")
-                yield _tagged(FINALS, self._encoder.final(final, live.trace_headers))
             case EmitPartial(partial):
                 if self._settings.topics.partials is not None:
                     position = (self._settings.topics.audio, live.session.partition)
                     yield _tagged(PARTIALS, self._encoder.partial(partial, position))
-            case EmitSessionEnded(summary):
+            case EmitSessionEnded():
                 count("sessions_ended")
-                yield _tagged(SESSIONS, self._encoder.session_ended(summary, live.trace_headers))
             case Reject(offset, rejection):
                 record = live.record(offset)
                 if record is not None:
@@ -280,8 +317,8 @@ class TranscribeFn(beam.DoFn):
 
 
 class TranscribeSessions(beam.PTransform):
-    """Keyed batches of audio records to a dictionary of outputs: finals, partials, sessions, dead
-    letters.
+    """Keyed batches of audio records to a dictionary of outputs: steps (what a session has to publish for
+    good, `SessionStep.as_tuple`), partials and dead letters.
 
     Input: `(session_id, records)` with records as plain tuples (`KafkaRecord.as_tuple`), in the order of
     their offsets. One live stream of Amazon Transcribe Medical is kept per session.
@@ -292,7 +329,7 @@ class TranscribeSessions(beam.PTransform):
         self._settings = settings
 
     def expand(self, keyed_batches: Any) -> Any:
-        tags = (FINALS, PARTIALS, SESSIONS, DEAD_LETTERS)
+        tags = (STEPS, PARTIALS, DEAD_LETTERS)
         outputs = keyed_batches | beam.ParDo(TranscribeFn(self._settings)).with_outputs(*tags)
         return {tag: outputs[tag] for tag in tags}
 

@@ -57,6 +57,7 @@ PURE = frozenset(
         "pipeline.ogg_opus",
         "pipeline.outputs",
         "pipeline.playback",
+        "pipeline.progress",
         "pipeline.reassembly",
         "pipeline.resampling",
         "pipeline.resequencer",
@@ -70,6 +71,7 @@ PURE = frozenset(
         "pipeline.stream_view",
         "pipeline.timeline",
         "pipeline.transcript_text",
+        "pipeline.trimming",
     }
 )
 PURE_LIBRARIES = {
@@ -135,6 +137,7 @@ EVERYWHERE, IN_FUNCTIONS = "everywhere", "in functions only"
 LIBRARIES: dict[str, dict[str, str]] = {
     "apache_beam": {
         "pipeline.transforms": EVERYWHERE,
+        "pipeline.publishing": EVERYWHERE,
         "pipeline.job_metrics": EVERYWHERE,
         "pipeline.graph": EVERYWHERE,
         "pipeline.options": EVERYWHERE,

@@ -10,10 +10,14 @@
     |   +-- UnknownTopic
     |   +-- AuthenticationFailed
     |   +-- NotAuthorized
+    |   +-- PartitionsChanged        of the output topic, under a running job
+    |   +-- NotCompacted
+    |   +-- NoCompactedTopic         there is none, and it cannot be created
     +-- BrokerUnreachable            retryable
     +-- RecordTooLarge
     +-- LostOffsets                  retention removed records before they were read
     +-- DeliveryFailed               retryable: the runner repeats the bundle
+    +-- ProducerFenced               retryable: another producer has the transactional.id
     +-- ReadFailed                   retryable
 
 Each message names the setting and the remedy. None carries a password, a key or a record's bytes.
@@ -119,6 +123,46 @@ class NotAuthorized(SettingError):
         self.resource = resource
 
 
+class PartitionsChanged(SettingError):
+    """The output topic has another number of partitions than the progress of its sessions was kept for."""
+
+    def __init__(self, topic: str, expected: int | None, found: int) -> None:
+        super().__init__(
+            f"Topic {topic!r} (--output-topic) has {found} partitions, but the progress of its sessions is "
+            f"kept for {expected or 'another number'}: sessions would move to other partitions and be "
+            "published again. Drain the job, and start it with a new --output-topic; or, if finals of "
+            "sessions that are under way may repeat, with a new --progress-topic."
+        )
+        self.topic = topic
+        self.expected = expected
+        self.found = found
+
+
+class NotCompacted(SettingError):
+    """A topic that must keep the last record of each key does not."""
+
+    def __init__(self, topic: str, setting: str, policy: str) -> None:
+        super().__init__(
+            f"Topic {topic!r} ({setting}) has cleanup.policy={policy}, so what it must remember would be "
+            f"deleted: kafka-configs.sh --alter --topic {topic} --add-config cleanup.policy=compact"
+        )
+        self.topic = topic
+        self.policy = policy
+
+
+class NoCompactedTopic(SettingError):
+    """A compacted topic is missing, and Kafka does not let us create it."""
+
+    def __init__(self, topic: str, setting: str, partitions: int, cause: str) -> None:
+        super().__init__(
+            f"There is no topic {topic!r} ({setting}), and it could not be created ({cause}): "
+            f"kafka-topics.sh --create --topic {topic} --partitions {partitions} "
+            "--config cleanup.policy=compact"
+        )
+        self.topic = topic
+        self.partitions = partitions
+
+
 class BrokerUnreachable(KafkaConnectorError):
     """No broker of the list answered in time."""
 
@@ -136,9 +180,10 @@ class BrokerUnreachable(KafkaConnectorError):
 class RecordTooLarge(KafkaConnectorError):
     """A record exceeds what the producer or the topic accepts."""
 
-    def __init__(self, topic: str, size_bytes: int) -> None:
+    def __init__(self, topic: str, size_bytes: int | None) -> None:
+        size = "" if size_bytes is None else f" of {size_bytes} bytes"
         super().__init__(
-            f"A record of {size_bytes} bytes is too large for topic {topic!r}. Raise max.request.size "
+            f"A record{size} is too large for topic {topic!r}. Raise max.request.size "
             "(--kafka-property) and the topic's max.message.bytes."
         )
         self.topic = topic
@@ -174,6 +219,20 @@ class DeliveryFailed(KafkaConnectorError):
         )
         self.topic = topic
         self.cause = cause
+
+
+class ProducerFenced(KafkaConnectorError):
+    """Another producer has taken the transactional.id over."""
+
+    retryable = True
+
+    def __init__(self, transactional_id: str) -> None:
+        super().__init__(
+            f"Another producer took over transactional.id {transactional_id!r}; this one must not write any "
+            "more. The bundle is repeated. If this goes on, two jobs write with one --sink-id: give each its "
+            "own, and its own --progress-topic."
+        )
+        self.transactional_id = transactional_id
 
 
 class ReadFailed(KafkaConnectorError):

@@ -42,6 +42,11 @@ class Delivery:
         """Whether it is acknowledged or has failed."""
         return bool(self._future.is_done)
 
+    @property
+    def offset(self) -> int:
+        """Of the record, which must be acknowledged."""
+        return int(self._future.get(timeout=0).offset)
+
     def outcome(self, timeout_seconds: float) -> Exception | None:
         """kafka-python's error, or None when the record is acknowledged."""
         try:
@@ -68,8 +73,16 @@ class Publisher:
         """Bytes handed to the producer and not yet acknowledged or failed."""
         return self._in_flight_bytes
 
-    def send(self, topic: str, key: bytes | None, value: bytes | None, headers: Headers) -> Delivery:
-        """Hand one record to the producer; blocks while too much is in flight.
+    def send(
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Headers,
+        *,
+        partition: int | None = None,
+    ) -> Delivery:
+        """Hand one record to the producer; blocks while too much is in flight. `partition` None: by the key.
 
         Raises RecordTooLarge, DeliveryFailed (no room or no topic metadata in time), BrokerUnreachable.
         """
@@ -77,7 +90,7 @@ class Publisher:
         size += sum(len(name) + len(content) for name, content in headers)
         producer = self._reserve(topic, size)
         try:
-            future = producer.send(topic, key=key, value=value, headers=list(headers))
+            future = producer.send(topic, key=key, value=value, headers=list(headers), partition=partition)
         except Exception as error:
             self._release(size)
             raise self._mapped(topic, size, error) from None
@@ -105,6 +118,18 @@ class Publisher:
                 failed += 1
                 self._replace(delivery.producer)
         return failed, under_way
+
+    def partitions_for(self, topic: str) -> set[int] | None:
+        """The topic's partitions as the producer knows them."""
+        with self._room:
+            if self._producer is None:
+                self._producer = self._open()
+            producer = self._producer
+        try:
+            partitions: set[int] | None = producer.partitions_for(topic)
+        except Exception as error:
+            raise self._mapped(topic, 0, error) from None
+        return partitions
 
     def close(self) -> None:
         """Send what is buffered, within the delivery timeout, and close."""

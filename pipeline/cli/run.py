@@ -16,6 +16,7 @@ from connectors.kafka.client import ClientConfig
 from connectors.transcribe.credentials import resolve_region
 from connectors.transcribe.endpoint import HTTP2, TRANSPORTS
 from pipeline.cli import logs
+from pipeline.cli.delivery_options import Delivery, ProgressRetentionHours, ProgressTopic, SinkId
 from pipeline.cli.service_options import (
     CaFile,
     EndpointUrl,
@@ -50,7 +51,7 @@ from pipeline.elements import SessionSettings
 from pipeline.errors import JobFailed, SettingsError
 from pipeline.limits import SessionLimits
 from pipeline.service import ServiceSettings
-from pipeline.settings import JobSettings, Topics
+from pipeline.settings import AT_LEAST_ONCE, DELIVERIES, JobSettings, Topics
 from pipeline.stream_slots import MAX_LIVE_STREAMS, MAX_OPENS_PER_SECOND
 
 app = typer.Typer()
@@ -87,6 +88,10 @@ def run(
     sessions_topic: Annotated[
         str | None, _option("Topic of SessionEnded records; not published without.", "SESSIONS_TOPIC")
     ] = None,
+    delivery: Delivery = AT_LEAST_ONCE,
+    progress_topic: ProgressTopic = None,
+    sink_id: SinkId = None,
+    progress_retention_hours: ProgressRetentionHours = 24.0,
     command_config: Annotated[
         Path | None, _option("Java-style properties of the Kafka clients (TLS, SASL).", "COMMAND_CONFIG")
     ] = None,
@@ -142,6 +147,7 @@ def run(
             dead_letters=dead_letter_topic or f"{input_topic}.dead-letters",
             partials=partials_topic,
             sessions=sessions_topic,
+            progress=progress_topic or "",
         ),
         service=ServiceSettings(
             region=resolve_region(region, profile),
@@ -176,6 +182,9 @@ def run(
         start=_one_of("--start-from", start_from, ("committed", "earliest", "latest")),
         on_lost_offsets=_one_of("--on-lost-offsets", on_lost_offsets, ("fail", "skip")),
         group_id=group_id,
+        delivery=_one_of("--delivery", delivery, DELIVERIES),
+        sink_id=sink_id or "",
+        progress_retention_seconds=3600 * progress_retention_hours,
     )
     own_options = [name for parameter in ctx.command.params for name in parameter.opts]
     submit(settings, ctx.args, own_options)
@@ -186,7 +195,7 @@ def submit(settings: JobSettings, beam_flags: list[str], own_options: list[str])
     # Beam takes seconds to import; wrong settings should be told before.
     from pipeline.preflight import check_job, check_job_endpoint
 
-    check_job(settings)
+    settings = check_job(settings)
     from apache_beam.options.pipeline_options import PortableOptions, StandardOptions
 
     from pipeline.options import beam_options

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
+
+import pytest
 
 from pipeline.elements import (
     FinalTranscript,
@@ -12,8 +13,9 @@ from pipeline.elements import (
     SessionSummary,
     SourceRange,
 )
-from pipeline.encoding import OutputEncoder
+from pipeline.encoding import OutputEncoder, now_ms
 from pipeline.errors import ChunkRejected
+from pipeline.outputs import final_record, session_ended_record
 from schemas.serde import SingleObjectSerde
 from tests.pipeline.builders import kafka_record, result, word
 
@@ -38,7 +40,7 @@ SUMMARY = SessionSummary("visite-é", "END_OF_SESSION", 1, 2, 0.2, (), 1, 0, SOU
 
 
 def test_a_final_is_keyed_by_its_session_and_named_by_its_segment() -> None:
-    key, value, headers = ENCODER.final(FINAL, {"traceparent": b"00-1-2-01"})
+    key, value, headers = ENCODER.final(final_record(FINAL), {"traceparent": b"00-1-2-01"})
     assert key == "visite-é".encode()
     assert SingleObjectSerde("final_transcript").decode(value)["segment_index"] == 4
     found = dict(headers)
@@ -49,7 +51,7 @@ def test_a_final_is_keyed_by_its_session_and_named_by_its_segment() -> None:
 
 
 def test_the_same_final_has_the_same_record_whenever_it_is_sent() -> None:
-    assert ENCODER.final(FINAL, {}) == ENCODER.final(FINAL, {})
+    assert ENCODER.final(final_record(FINAL), {}) == ENCODER.final(final_record(FINAL), {})
 
 
 def test_a_partial_and_its_withdrawal_are_two_events() -> None:
@@ -62,11 +64,11 @@ def test_a_partial_and_its_withdrawal_are_two_events() -> None:
 
 
 def test_the_end_of_a_session_says_when_it_was_noticed() -> None:
-    before = time.time()
-    key, value, headers = ENCODER.session_ended(SUMMARY, {})
+    ended_at_ms = now_ms()
+    key, value, headers = ENCODER.session_ended(session_ended_record(SUMMARY, ended_at_ms), {})
     ended_at = SingleObjectSerde("session_ended").decode(value)["ended_at"].timestamp()
     assert key == "visite-é".encode()
-    assert before - 0.01 <= ended_at <= time.time() + 0.01
+    assert ended_at == pytest.approx(ended_at_ms / 1000)
     assert dict(headers)["ce_id"] == "visite-é/ended".encode()
 
 

@@ -34,9 +34,7 @@ def test_the_path_is_read_transcribe_publish_with_dead_letters_beside_it() -> No
 
 
 @pytest.mark.parametrize("partials", [None, "partials"])
-@pytest.mark.parametrize("sessions", [None, "sessions"])
-def test_an_output_without_a_topic_is_left_out(partials: str | None, sessions: str | None) -> None:
-    found = steps(Topics("audio", "finals", "letters", partials=partials, sessions=sessions))
-    assert "PublishTranscripts/Publish_finals" in found
-    assert ("PublishTranscripts/Publish_partials" in found) == (partials is not None)
-    assert ("PublishTranscripts/Publish_sessions" in found) == (sessions is not None)
+def test_an_output_without_a_topic_is_left_out(partials: str | None) -> None:
+    found = steps(Topics("audio", "finals", "letters", partials=partials))
+    assert "PublishTranscripts/PublishSessions" in found
+    assert ("PublishTranscripts/PublishPartials" in found) == (partials is not None)

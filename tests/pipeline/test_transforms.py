@@ -19,9 +19,11 @@ from connectors.kafka.records import KafkaRecord
 from connectors.transcribe.errors import BadRequestError
 from pipeline import elements, transforms
 from pipeline.live_streams import Runtime
+from pipeline.progress import Opening, SessionProgress, SessionStep, publish
 from pipeline.service import ServiceSettings
 from pipeline.settings import JobSettings, Topics
-from pipeline.transforms import DEAD_LETTERS, FINALS, PARTIALS, SESSIONS, KeyBySession, TranscribeFn, stage_of
+from pipeline.transforms import DEAD_LETTERS, PARTIALS, STEPS, KeyBySession, TranscribeFn, stage_of
+from pipeline.unfinished_sessions import UnfinishedSessions
 from schemas.serde import SingleObjectSerde
 from tests.fakes.audio_log import HeldLog
 from tests.fakes.transcribe_stream import ScriptedService, ScriptedStream
@@ -75,6 +77,10 @@ class Worker:
         topics = Topics("audio", "finals", "letters", partials="partials")
         kafka = ClientConfig.build("127.0.0.1:1")
         self.settings = JobSettings(kafka, topics, ServiceSettings("us-east-1"), catch_up_rate=0.0)
+        self.markers: list[SessionProgress] = []  # as a worker that begins finds them
+        monkeypatch.setattr(
+            transforms, "unfinished_sessions", lambda settings: UnfinishedSessions(settings, self.markers)
+        )
         self.state, self.timer = Cell(), Timer()
         self.fn = self.restarted()
 
@@ -141,6 +147,10 @@ def worker(monkeypatch: pytest.MonkeyPatch, stream: ScriptedStream, process: Run
     return Worker(monkeypatch, stream, ScriptedStream(), ScriptedStream())
 
 
+def steps_of(outputs: list[TaggedOutput]) -> list[SessionStep]:
+    return [SessionStep.from_tuple(output.value) for output in outputs if output.tag == STEPS]
+
+
 def decoded(schema: str, output: TaggedOutput) -> dict[str, Any]:
     return SingleObjectSerde(schema).decode(output.value[1])
 
@@ -183,7 +193,9 @@ def test_every_error_class_has_a_stage_of_the_schema() -> None:
 
 def test_a_session_s_first_chunk_writes_its_cursor_and_sets_its_timer(worker: Worker) -> None:
     before = time.time()
-    assert worker.process(audio_record(0)) == []
+    (opened,) = steps_of(worker.process(audio_record(0)))
+    assert (opened.opening, opened.finals, opened.ended) == (Opening("audio", "", 0, 0), (), None)
+    assert opened.cursor == worker.state.value, "a job without checkpoint goes on from the same"
     assert worker.state.writes == 1
     assert SingleObjectSerde("session_cursor").decode(worker.state.value or b"")["version"] == 1
     (due,) = worker.timer.set_at
@@ -205,9 +217,11 @@ def test_a_final_is_published_and_its_cursor_written_in_the_same_step(
     partial = result("r1", word("hello", 0.0, 0.1), partial=True)
     final = result("r1", word("hello", 0.0, 0.15))
     worker.fn._runtime.loop.call_soon_threadsafe(stream.answer, (partial,), (final,))
-    found = worker.poll_until(lambda outputs: any(output.tag == FINALS for output in outputs))
-    assert [output.tag for output in found] == [PARTIALS, FINALS]
-    assert decoded("final_transcript", found[1])["segment_index"] == 0
+    found = worker.poll_until(steps_of)
+    assert [output.tag for output in found] == [PARTIALS, STEPS]
+    (step,) = steps_of(found)
+    assert [final["result_id"] for final in step.finals] == ["r1"]
+    assert step.cursor == worker.state.value
     assert worker.state.writes == 2
 
 
@@ -217,7 +231,8 @@ def test_bad_records_before_the_first_chunk_open_no_session(worker: Worker) -> N
     assert letter.tag == DEAD_LETTERS
     assert decoded("dead_letter", letter)["value"] == b"junk"
     assert worker.state.value is None
-    (letter,) = worker.process(kafka_record(1, value=b"junk"), audio_record(2))
+    letter, opened = worker.process(kafka_record(1, value=b"junk"), audio_record(2))
+    assert opened.tag == STEPS
     assert decoded("dead_letter", letter)["offset"] == 1
     assert worker.state.writes == 1
 
@@ -225,14 +240,46 @@ def test_bad_records_before_the_first_chunk_open_no_session(worker: Worker) -> N
 def test_an_ended_session_is_published_and_in_time_forgotten(
     worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (ended,) = worker.process(audio_record(0, payload=b"", end_of_session=True))
-    assert ended.tag == SESSIONS
-    assert decoded("session_ended", ended)["reason"] == "END_OF_SESSION"
+    (step,) = steps_of(worker.process(audio_record(0, payload=b"", end_of_session=True)))
+    assert step.ended is not None
+    assert step.ended["reason"] == "END_OF_SESSION"
     now = time.monotonic()
     monkeypatch.setattr(time, "monotonic", lambda: now + 10_000)
     assert list(worker.fn.on_poll("session-1", worker.state, worker.timer)) == []
     assert worker.state.value is None
     assert worker.fn._runtime.get(worker.key) is None
+
+
+# A job without checkpoint
+
+
+def test_a_session_without_state_goes_on_from_its_marker(worker: Worker, stream: ScriptedStream) -> None:
+    worker.process(audio_record(0), audio_record(1), audio_record(2))
+    worker.fn._runtime.loop.call_soon_threadsafe(stream.answer, (result("r1", word("a", 0.0, 0.15)),))
+    (step,) = steps_of(worker.poll_until(steps_of))
+    marker = publish(None, step, 0).progress
+    assert marker is not None
+    worker.markers = [marker]
+    worker.fn._runtime.remove(worker.key)
+    worker.state, worker.fn = Cell(), worker.restarted()
+    (again,) = steps_of(worker.process(audio_record(3)))
+    assert again.opening == step.opening, "the same life, although its first record was not seen"
+    assert (again.resume_offset, again.covered_sample) == (step.resume_offset, step.covered_sample)
+
+
+def test_a_marker_is_no_use_for_records_of_another_partition_or_a_later_life(worker: Worker) -> None:
+    (step,) = steps_of(worker.process(audio_record(0, payload=b"", end_of_session=True)))
+    marker = publish(None, step, 0).progress
+    assert marker is not None
+    found = UnfinishedSessions(worker.settings, [marker])
+    assert found.take(kafka_record(marker.resume_offset, value=b""), "session-1") is None, "it had ended"
+    found = UnfinishedSessions(worker.settings, [marker])
+    assert found.take(kafka_record(0, value=b""), "session-1") == marker, "read once more"
+    assert found.take(kafka_record(0, value=b""), "session-1") is None, "each is good for one use"
+    elsewhere = UnfinishedSessions(worker.settings, [marker])
+    assert elsewhere.take(replace(kafka_record(0, value=b""), partition=1), "session-1") is None
+    anew = UnfinishedSessions(replace(worker.settings, audio_topic_id="created anew"), [marker])
+    assert anew.take(kafka_record(0, value=b""), "session-1") is None
 
 
 # Metrics
@@ -243,13 +290,8 @@ def test_what_happens_to_a_session_is_counted(
 ) -> None:
     worker.process(audio_record(0), audio_record(1), kafka_record(2, value=chunk_record(1)))
     worker.fn._runtime.loop.call_soon_threadsafe(stream.answer, (result("r1", word("a", 0.0, 0.15)),))
-    worker.poll_until(lambda outputs: outputs)
-    assert counters(counted) == {
-        "sessions_opened": 1,
-        "streams_opened": 1,
-        "duplicate_chunks": 1,
-        "finals": 1,
-    }
+    worker.poll_until(steps_of)
+    assert counters(counted) == {"sessions_opened": 1, "streams_opened": 1, "duplicate_chunks": 1}
 
 
 def test_waits_and_buffers_are_measured_in_milliseconds(worker: Worker, counted: MetricsContainer) -> None:
@@ -280,7 +322,7 @@ def test_a_session_that_the_service_refuses_is_counted_as_rejected(
 ) -> None:
     worker.process(audio_record(0))
     worker.fn._runtime.loop.call_soon_threadsafe(stream.answer, BadRequestError("odd"))
-    worker.poll_until(lambda outputs: any(output.tag == SESSIONS for output in outputs))
+    worker.poll_until(lambda outputs: any(step.ended for step in steps_of(outputs)))
     found = counters(counted)
     assert (found["sessions_rejected"], found["stream_retries"], found["dead_letters"]) == (1, 1, 1)
 

@@ -15,10 +15,15 @@ CASES = [
     (errors.UnknownTopic("t", "--input-topic", "h:1"), False, "--input-topic"),
     (errors.AuthenticationFailed("h:1", "PLAIN", "me"), False, "sasl.jaas.config"),
     (errors.NotAuthorized("topic t", "h:1"), False, "ACL"),
+    (errors.PartitionsChanged("t", 2, 3), False, "--progress-topic"),
+    (errors.PartitionsChanged("t", None, 3), False, "for another number"),
+    (errors.NotCompacted("t", "--progress-topic", "delete"), False, "cleanup.policy=compact"),
+    (errors.NoCompactedTopic("t", "--progress-topic", 3, "why"), False, "--partitions 3"),
     (errors.BrokerUnreachable("h:1", "refused"), True, "--bootstrap-servers"),
     (errors.RecordTooLarge("t", 5), False, "max.message.bytes"),
     (errors.LostOffsets("t", 0, 3, 10), False, "offsets 3 to 9 of t-0"),
     (errors.DeliveryFailed("t", "KafkaTimeoutError"), True, "delivery.timeout.ms"),
+    (errors.ProducerFenced("t-0"), True, "--sink-id"),
     (errors.ReadFailed("t", 0, "OSError"), True, "t-0"),
 ]
 

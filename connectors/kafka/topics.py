@@ -1,0 +1,91 @@
+"""Topics as a job needs them: Kafka's own id of one, and a compacted one that is created if there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from kafka import errors as kafka_errors
+from kafka.admin import ConfigResource, ConfigResourceType
+
+from connectors.kafka.client import ClientConfig
+from connectors.kafka.errors import NoCompactedTopic, NotCompacted, UnknownTopic
+
+_COMPACTED = {
+    "cleanup.policy": "compact",
+    # Only closed segments are compacted: small ones, and soon, or a reader has hours of updates to read.
+    "segment.bytes": str(16 * 1024 * 1024),
+    "min.cleanable.dirty.ratio": "0.1",
+}
+
+
+def topic_id(config: ClientConfig, topic: str, *, setting: str) -> str:
+    """Kafka's own id of the topic, which one that is created anew under its name does not share.
+
+    "" when the broker tells none (before Kafka 2.8). Raises UnknownTopic and the errors of
+    `ClientConfig.admin`.
+    """
+    with _Admin(config) as admin:
+        described = _describe(admin, topic)
+    if described is None:
+        raise UnknownTopic(topic, setting, config.bootstrap_servers)
+    found = described.get("topic_id")
+    return str(found) if found and int(getattr(found, "int", 1)) else ""
+
+
+def ensure_compacted(config: ClientConfig, topic: str, partitions: int, *, setting: str) -> int:
+    """The topic's number of partitions; it is created, compacted, with `partitions`, when there is none.
+
+    Raises NotCompacted for a topic from which Kafka deletes records by age or size, NoCompactedTopic when it
+    cannot be created, and the errors of `ClientConfig.admin`.
+    """
+    with _Admin(config) as admin:
+        described = _describe(admin, topic)
+        if described is None:
+            return _create(admin, topic, partitions, setting)
+        policy = _cleanup_policy(admin, topic)
+        if policy not in (None, "compact"):
+            raise NotCompacted(topic, setting, policy)
+        return len(described["partitions"])
+
+
+def _create(admin: Any, topic: str, partitions: int, setting: str) -> int:
+    wanted = {"num_partitions": partitions, "replication_factor": -1, "configs": _COMPACTED}
+    try:
+        admin.create_topics({topic: wanted}, wait_for_metadata=True)
+    except kafka_errors.TopicAlreadyExistsError:
+        return partitions  # another job was faster
+    except kafka_errors.KafkaError as error:
+        raise NoCompactedTopic(topic, setting, partitions, type(error).__name__) from None
+    return partitions
+
+
+def _describe(admin: Any, topic: str) -> Mapping[str, Any] | None:
+    described = [entry for entry in admin.describe_topics([topic]) if entry["name"] == topic]
+    return described[0] if described and not described[0]["error_code"] else None
+
+
+def _cleanup_policy(admin: Any, topic: str) -> str | None:
+    """None when we may not know."""
+    resource = ConfigResource(ConfigResourceType.TOPIC, topic)
+    try:
+        found = admin.describe_configs([resource], config_filter="all")
+        return str(found["topic"][topic]["cleanup.policy"]["value"])
+    except (kafka_errors.KafkaError, LookupError):
+        return None
+
+
+class _Admin:
+    """An admin client for a moment; its errors as ours."""
+
+    def __init__(self, config: ClientConfig) -> None:
+        self._config = config
+
+    def __enter__(self) -> Any:
+        self._admin = self._config.admin()
+        return self._admin
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        self._admin.close()
+        if isinstance(error, kafka_errors.KafkaError):
+            raise self._config.map_error(error) from None
