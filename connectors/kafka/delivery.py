@@ -114,7 +114,10 @@ class ExactlyOnce:
             self._producer.begin_transaction()
             for message in (*messages, *markers):
                 self._send(message)
-            self._producer.commit_transaction()
+            self._commit()
+
+    def _commit(self) -> None:
+        self._producer.commit_transaction()
 
     def close(self) -> None:
         """See `Delivery`."""

@@ -17,21 +17,26 @@ its first samples and is compared as a whole, one sample dropped or added anywhe
 `MarkersRecogniser` finds cells at any sample offset, so a stream may begin anywhere. A word of which
 every cell came, once and in order, is reported with times exact to the sample; any other word is reported
 with `DAMAGED` appended, so that a comparison of transcripts fails loudly. A pause longer than
-`pause_seconds` ends the segment. Sound that holds no cells (speech, noise) is skipped.
+`pause_seconds` ends the segment; so does, if asked for, a random number of words, another one each time the
+same audio is read: what is published must not depend on how a service cuts it. Sound that holds no cells
+(speech, noise) is skipped.
 
 The coding survives lossless paths only (PCM, FLAC). It is synthetic test data, never speech.
 """
 
 from __future__ import annotations
 
+import random
 import struct
+import sys
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 
-from deploy.local.transcribe.errors import bad_request
+from deploy.local.transcribe.errors import RecogniserError, bad_request
 from deploy.local.transcribe.recognisers import RecognitionRequest, Segment, Word
+from deploy.local.transcribe.recognisers.plugin import RecogniserOption
 from deploy.local.transcribe.recognition import InlineHost
 
 CELL_SECONDS = 0.01
@@ -178,16 +183,25 @@ class _OpenWord:
 class MarkersRecogniser:
     """Reads the words of `encode_markers` out of PCM cut at any byte.
 
-    A partial is reported after each word, the final once `pause_seconds` of silence followed the last word.
+    A partial is reported after each word, the final once `pause_seconds` of silence followed the last word,
+    or after as many words as `choose_length` says, which is asked once a segment.
     """
 
-    def __init__(self, sample_rate_hertz: int, *, pause_seconds: float = 0.3) -> None:
+    def __init__(
+        self,
+        sample_rate_hertz: int,
+        *,
+        pause_seconds: float = 0.3,
+        choose_length: Callable[[], int] = lambda: sys.maxsize,
+    ) -> None:
         self._rate = sample_rate_hertz
         self._samples = _cell_samples(sample_rate_hertz)
         self._pause_samples = round(pause_seconds * sample_rate_hertz)
         self._buffer = b""
         self._position = 0  # sample number of the buffer's first byte
         self._silence_samples = 0
+        self._choose_length = choose_length
+        self._max_words = choose_length()
         self._segment_index = 0
         self._words: list[Word] = []
         self._open: _OpenWord | None = None
@@ -266,6 +280,8 @@ class MarkersRecogniser:
         start, end = word.start_sample / self._rate, word.end_sample / self._rate
         self._words.append(Word(content, round(start, 6), round(end, 6)))
         self._results.append(self._segment(is_partial=True))
+        if len(self._words) >= self._max_words:
+            self._close_segment()
 
     def _close_segment(self) -> None:
         self._close_word()
@@ -273,6 +289,7 @@ class MarkersRecogniser:
             self._results.append(self._segment(is_partial=False))
             self._words = []
             self._segment_index += 1
+            self._max_words = self._choose_length()
 
     def _segment(self, *, is_partial: bool) -> Segment:
         confidence = None if is_partial else 1.0
@@ -286,18 +303,25 @@ class MarkersPlugin:
     """The recogniser of tests that compare words and times: it runs inside the event loop."""
 
     summary = "reads the words that marked test audio holds, exact to the sample"
-    options = ()
+    options = (RecogniserOption("max-words", "segments end after 1 to so many words, at random"),)
 
-    def open(self, options: Mapping[str, str]) -> InlineHost:  # noqa: ARG002 - there are none
+    def open(self, options: Mapping[str, str]) -> InlineHost:
         """See `RecogniserPlugin.open`."""
-        return InlineHost(_recogniser_for)
+        text = options.get("max-words")
+        if text is not None and not (text.isdecimal() and int(text)):
+            raise RecogniserError(f"--recogniser-option max-words={text}: a number from 1 on is needed")
+        return InlineHost(partial(_recogniser_for, max_words=None if text is None else int(text)))
 
 
 PLUGIN = MarkersPlugin()
 
 
-def _recogniser_for(request: RecognitionRequest) -> MarkersRecogniser:
+def _recogniser_for(request: RecognitionRequest, *, max_words: int | None) -> MarkersRecogniser:
     try:
-        return MarkersRecogniser(request.sample_rate_hertz)
+        if max_words is None:
+            return MarkersRecogniser(request.sample_rate_hertz)
+        return MarkersRecogniser(
+            request.sample_rate_hertz, choose_length=partial(random.randint, 1, max_words)
+        )
     except ValueError as error:
         raise bad_request(f"The recogniser of marked audio: {error}.") from None

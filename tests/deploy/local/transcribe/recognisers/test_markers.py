@@ -151,3 +151,13 @@ def test_words_that_cannot_be_coded_are_refused() -> None:
 
 def test_words_are_hidden_from_repr() -> None:
     assert "secret" not in repr(recognise(encode_markers([["secret"]], RATE)))
+
+
+def test_segments_can_end_anywhere_and_hold_the_same_words() -> None:
+    pcm = encode_markers(SPEECH, RATE)
+    lengths = iter([2, 1, 3, 9])
+    recogniser = MarkersRecogniser(RATE, choose_length=lambda: next(lengths))
+    finals = [s for s in (*recogniser.accept(pcm), *recogniser.finish()) if not s.is_partial]
+    found = [[word.content for word in final.words] for final in finals]
+    assert found == [["the", "first"], ["sentence"], ["and", "the", "second"]]
+    assert [final.index for final in finals] == [0, 1, 2]

@@ -1,0 +1,216 @@
+"""`--delivery exactly-once` while workers die, also around a commit, brokers die, and zombies wake up.
+
+The service cuts the same audio into other segments each time it hears it. A consumer of another library that
+reads committed records only must see every word of every session once, in order, under indexes without holes.
+
+A few disturbances in CI; MEDSTREAM_TEST_KILLS=30 (and so on) for the whole proof: `make prove-exactly-once`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+import pytest
+
+from deploy.local.flink import FlinkJobServer
+from deploy.local.kafka import KafkaBroker
+from deploy.local.transcribe.process import EndpointProcess
+from deploy.local.worker import LOG_DIRECTORY_VARIABLE
+from tests.integration import detachable_worker, mortal_worker
+from tests.integration.committed_reader import CommittedReader, assert_each_word_once
+from tests.integration.conftest import Measured
+from tests.integration.harness import Conversation, Job, marked_session, running_job
+from tests.integration.test_paused_worker import listening_ports
+
+KILLS = int(os.environ.get("MEDSTREAM_TEST_KILLS", "3"))
+BROKER_KILLS = int(os.environ.get("MEDSTREAM_TEST_BROKER_KILLS", "1"))
+ZOMBIES = int(os.environ.get("MEDSTREAM_TEST_ZOMBIES", "1"))
+SEED = int(os.environ.get("MEDSTREAM_TEST_SEED", str(random.randrange(10**6))))  # noqa: S311
+
+pytestmark = pytest.mark.timeout(200 + 40 * (KILLS + BROKER_KILLS + ZOMBIES))
+
+SESSIONS = 8
+LIVENESS_SECONDS = 60
+ZOMBIE_SECONDS = 6
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[KafkaBroker]:
+    """Of its own, since it is killed."""
+    with KafkaBroker(tmp_path / "kafka") as broker:
+        yield broker
+
+
+@pytest.fixture
+def lone_flink(tmp_path: Path) -> Iterator[FlinkJobServer]:
+    with FlinkJobServer(tmp_path / "flink") as server:
+        yield server
+
+
+@pytest.fixture
+def endpoint(tmp_path: Path) -> Iterator[EndpointProcess]:
+    options = ["--recogniser-option", "max-words=5", "--max-streams", str(6 * SESSIONS)]
+    with EndpointProcess(tmp_path / "endpoint", recogniser="markers", options=options) as endpoint:
+        yield endpoint
+
+
+@dataclass
+class Stage:
+    """A job in which everything may be killed."""
+
+    job: Job
+    broker: KafkaBroker
+    flink: FlinkJobServer
+    reader: CommittedReader
+    directory: Path
+    dice: random.Random
+    ids: set[str] = field(default_factory=set)
+
+    @property
+    def deaths(self) -> Path:
+        return self.directory / "deaths"
+
+    @property
+    def cut_ports(self) -> Path:
+        return self.directory / "cut-ports"
+
+    def processes(self) -> list[psutil.Process]:
+        """The three processes of each worker: the one that Flink knows, one between, the one that works."""
+        name = Path(mortal_worker.__file__).name
+        found = []
+        for process in psutil.Process(self.flink.pid).children(recursive=True):
+            with suppress(psutil.Error):  # gone meanwhile
+                if any(Path(part).name == name for part in process.cmdline()):
+                    found.append(process)
+        return found
+
+    def workers(self) -> list[psutil.Process]:
+        """Those of them that work."""
+        of_workers = {process.pid: process for process in self.processes()}
+        parents = {pid: process.ppid() for pid, process in of_workers.items()}
+        return [of_workers[pid] for pid, parent in parents.items() if parents.get(parent) in of_workers]
+
+    def kill_workers(self) -> None:
+        """kill -9, at any moment."""
+        assert self.workers(), "there is a worker"
+        for process in self.processes():
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+
+    def kill_at_commit(self, moment: str) -> None:
+        """The next worker that commits dies around it."""
+        self.deaths.write_text(moment)
+        deadline = time.monotonic() + LIVENESS_SECONDS
+        while self.deaths.exists():
+            assert time.monotonic() < deadline, "nobody has committed anything"
+            time.sleep(0.02)
+        for process in self.processes():  # what waits for the dead one
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+
+    def kill_broker(self) -> None:
+        self.broker.kill()
+        self.broker.restart()
+
+    def make_zombie(self) -> None:
+        """A worker that Flink has lost and replaced wakes up with a bundle under way."""
+        [zombie, *_] = self.workers()
+        self.cut_ports.write_text(" ".join(map(str, listening_ports(self.flink))))
+        cut_at = time.time()
+        os.kill(zombie.pid, signal.SIGUSR1)
+        self.reader.seconds_until_all_spoke(self.ids, cut_at, LIVENESS_SECONDS)
+        time.sleep(ZOMBIE_SECONDS)
+        zombie.resume()
+
+
+@contextmanager
+def stage(
+    broker: KafkaBroker, flink: FlinkJobServer, endpoint: EndpointProcess, directory: Path, delivery: str
+) -> Iterator[Stage]:
+    launcher = directory / "launcher"
+    launcher.write_text(
+        f'#!/bin/sh\nPYTHONPATH="{Path(__file__).parents[2]}" '
+        f'exec "{sys.executable}" "{mortal_worker.__file__}" "$@"\n'
+    )
+    launcher.chmod(0o755)
+    environment = {
+        LOG_DIRECTORY_VARIABLE: str(flink.worker_log_directory),
+        detachable_worker.CUT_PORTS_VARIABLE: str(directory / "cut-ports"),
+        mortal_worker.DEATHS_VARIABLE: str(directory / "deaths"),
+        **endpoint.environment(),
+    }
+    worker = json.dumps({"command": str(launcher), "env": environment})
+    options = [f"--delivery={delivery}", "--catch-up-rate=4"]
+    beam_options = [f"--environment_config={worker}"]
+    with running_job(
+        broker, flink, endpoint, directory / "job", options=options, beam_options=beam_options
+    ) as job:
+        reader = CommittedReader(broker.bootstrap_servers, job.topics, partitions=2)
+        try:
+            yield Stage(job, broker, flink, reader, directory, random.Random(SEED))  # noqa: S311
+        finally:
+            reader.close()
+
+
+def test_every_word_is_read_once_whatever_dies(
+    broker: KafkaBroker,
+    lone_flink: FlinkJobServer,
+    endpoint: EndpointProcess,
+    tmp_path: Path,
+    measured: Measured,
+) -> None:
+    measured(f"seed {SEED}")
+    with stage(broker, lone_flink, endpoint, tmp_path, "exactly-once") as scene:
+        longest = [marked_session(f"x{n}", 4000, words=2 + n % 5) for n in range(SESSIONS)]
+        scene.ids = {session.id for session in longest}
+        conversation = Conversation(scene.job.player, longest)
+        scene.reader.seconds_until_all_spoke(scene.ids, 0.0, 90)
+        kills = ["before a commit", "after a commit", "at any moment"]
+        plan = [kills[number % 3] for number in range(KILLS)]
+        plan += ["broker"] * BROKER_KILLS + ["zombie"] * ZOMBIES
+        scene.dice.shuffle(plan)
+        seconds = [disturb(scene, what) for what in plan]
+        sessions = conversation.finish()
+        scene.reader.wait_ended(sessions, 120)
+        time.sleep(3)  # what a zombie might still write
+        assert_each_word_once(scene.reader, sessions)
+        report(scene, plan, seconds, measured)
+
+
+def disturb(scene: Stage, what: str) -> float:
+    """Returns the seconds until each session had a new final that was committed."""
+    time.sleep(scene.dice.uniform(1.0, 4.0))
+    since = time.time()
+    if what == "at any moment":
+        scene.kill_workers()
+    elif what == "broker":
+        scene.kill_broker()
+    elif what == "zombie":
+        scene.make_zombie()
+        since = time.time()
+    else:
+        scene.kill_at_commit(what.split()[0])
+        since = time.time()
+    return scene.reader.seconds_until_all_spoke(scene.ids, since, LIVENESS_SECONDS)
+
+
+def report(scene: Stage, plan: list[str], seconds: list[float], measured: Measured) -> None:
+    for kind in sorted(set(plan)):
+        found = [second for what, second in zip(plan, seconds, strict=True) if what == kind]
+        measured(
+            f"{kind:16} {len(found):3} times; seconds until all sessions had new finals: median "
+            f"{statistics.median(found):.1f}, most {max(found):.1f}"
+        )
+    words = sum(len(final["alternatives"][0]["items"]) for final in scene.reader.finals)
+    measured(f"{len(scene.reader.finals)} finals, {words} words, each once")
