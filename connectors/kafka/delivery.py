@@ -189,6 +189,9 @@ class AtLeastOnce:
         publisher = shared_publisher(self._config)
         check_partitions(publisher.partitions_for, self._topic, self._count)
         self._send(publisher, messages)
+        self._mark(publisher, markers)
+
+    def _mark(self, publisher: Publisher, markers: Sequence[Message]) -> None:
         offsets = self._send(publisher, markers)
         self._end_offset = max([self._end_offset, *(offset + 1 for offset in offsets)])
 

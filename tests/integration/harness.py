@@ -235,6 +235,7 @@ class Outputs:
         self._consumer = KafkaConsumer(
             bootstrap_servers=broker.bootstrap_servers,
             enable_auto_commit=False,
+            isolation_level="read_committed",
             reconnect_backoff_max_ms=500,
         )
         places = [TopicPartition(topic, p) for topic in topics.outputs for p in (0, 1)]

@@ -1,26 +1,36 @@
-"""A worker that kills itself, as by kill -9, just before or just after the commit of a transaction.
+"""A worker that kills itself, as by kill -9, just before or just after it commits what it has published.
 
 Whoever wants that writes `before` or `after` into the file that `DEATHS_VARIABLE` names; the worker takes the
-file away and dies at its next commit. Otherwise it is `detachable_worker`.
+file away and dies at its next commit of a transaction or, at least once, when the finals are acknowledged and
+the markers not written, or just written. Otherwise it is `detachable_worker`.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 
-from connectors.kafka.delivery import ExactlyOnce
+from connectors.kafka.delivery import AtLeastOnce, ExactlyOnce, Message
+from connectors.kafka.publisher import Publisher
 from pipeline import shared_publishers
 from tests.integration import detachable_worker
 
 DEATHS_VARIABLE = "MEDSTREAM_TEST_DEATHS"
 
 
-class MortalDelivery(ExactlyOnce):
+class MortalExactlyOnce(ExactlyOnce):
     def _commit(self) -> None:
         _die_if_wanted("before")
         super()._commit()
+        _die_if_wanted("after")
+
+
+class MortalAtLeastOnce(AtLeastOnce):
+    def _mark(self, publisher: Publisher, markers: Sequence[Message]) -> None:
+        _die_if_wanted("before")
+        super()._mark(publisher, markers)
         _die_if_wanted("after")
 
 
@@ -36,5 +46,6 @@ def _die_if_wanted(moment: str) -> None:
 
 
 if __name__ == "__main__":
-    shared_publishers.ExactlyOnce = MortalDelivery
+    shared_publishers.ExactlyOnce = MortalExactlyOnce
+    shared_publishers.AtLeastOnce = MortalAtLeastOnce
     detachable_worker.main()

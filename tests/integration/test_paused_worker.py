@@ -3,7 +3,7 @@
 Its streams die of the service's idle limit meanwhile. Flink may wait for it. Or Flink has lost it and
 restored the job elsewhere: then an old worker wakes up beside its successor, with sessions, results and
 a bundle of its own. Or Flink restores the job and gives it back to the same process, whose sessions are
-ahead of the restored state.
+ahead of the restored state. Finals are delivered exactly once.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from tests.integration.verdicts import assert_complete, assert_repeats_are_the_s
 
 pytestmark = pytest.mark.timeout(240)
 
+EXACTLY_ONCE = ("--delivery=exactly-once",)
 SESSIONS = 6
 PAUSE_SECONDS = 20  # the service gives a stream up after 15
 
@@ -83,10 +84,8 @@ def finish(job: Job, endpoint: EndpointProcess, conversation: Conversation, meas
     sessions = conversation.finish()
     job.outputs.wait_ended(sessions, 120)
     assert_complete(job, sessions)
-    repeats = assert_repeats_are_the_same(job, sessions)
-    measured(
-        f"{len(job.outputs.finals)} finals, {repeats} repeats; streams: {end_reasons(endpoint.events())}"
-    )
+    assert assert_repeats_are_the_same(job, sessions) == 0
+    measured(f"{len(job.outputs.finals)} finals; streams: {end_reasons(endpoint.events())}")
     assert job.outputs.dead_letters == []
 
 
@@ -97,7 +96,7 @@ def test_a_worker_that_flink_waits_for_goes_on_where_it_was(
     tmp_path: Path,
     measured: Measured,
 ) -> None:
-    with running_job(kafka_broker, lone_flink, endpoint, tmp_path / "job") as job:
+    with running_job(kafka_broker, lone_flink, endpoint, tmp_path / "job", options=EXACTLY_ONCE) as job:
         conversation = converse(job)
         [worker] = job.worker_processes()
         worker.suspend()
@@ -118,8 +117,12 @@ def test_a_worker_that_was_replaced_wakes_up_and_does_no_harm(
 ) -> None:
     cut_ports = tmp_path / "cut-ports"
     worker = detachable(lone_flink, endpoint, tmp_path, cut_ports)
-    options = [f"--environment_config={json.dumps(worker)}"]
-    with running_job(kafka_broker, lone_flink, endpoint, tmp_path / "job", beam_options=options) as job:
+    environment = [f"--environment_config={json.dumps(worker)}"]
+    with running_job(
+        *(kafka_broker, lone_flink, endpoint, tmp_path / "job"),
+        options=EXACTLY_ONCE,
+        beam_options=environment,
+    ) as job:
         conversation = converse(job)
         [old_worker] = detachable_workers(lone_flink)
         cut_ports.write_text(" ".join(map(str, listening_ports(lone_flink))))
@@ -148,8 +151,12 @@ def test_a_worker_that_outlives_its_job_is_not_ahead_of_the_restored_state(
 ) -> None:
     # A checkpoint held up for so long fails the job, unless --fail_on_checkpointing_errors is given: it is on
     # by default, and Beam's Python SDK turns such a flag off. The restored job gets the worker there is.
-    options = ["--checkpoint_timeout_millis=4000", "--environment_cache_millis=5000"]
-    with running_job(kafka_broker, lone_flink, endpoint, tmp_path / "job", beam_options=options) as job:
+    flink_options = ["--checkpoint_timeout_millis=4000", "--environment_cache_millis=5000"]
+    with running_job(
+        *(kafka_broker, lone_flink, endpoint, tmp_path / "job"),
+        options=EXACTLY_ONCE,
+        beam_options=flink_options,
+    ) as job:
         conversation = converse(job)
         [worker] = job.worker_processes()
         worker.suspend()
