@@ -4,8 +4,9 @@ One thread per partition takes what has been handed in, compares it with the mar
 finals, ends and markers in one go (`connectors.kafka.delivery`). While it writes, the next steps gather: the
 busier the partition, the more go into one transaction, and a lone final waits for nobody.
 
-A failure fails every step under way, and the publisher: their outcome is open, so whoever comes next takes
-the partition over anew and reads the markers.
+A write that fails leaves its outcome open. So the partition is taken over anew, its markers are read, and
+what they lack of the same steps is written, until Kafka's delivery timeout. Then, or when another worker has
+taken the partition over, every step under way fails, and the publisher with them.
 """
 
 from __future__ import annotations
@@ -20,7 +21,13 @@ from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass, replace
 
 from connectors.kafka.delivery import Delivery, Message
-from connectors.kafka.errors import DeliveryFailed, KafkaConnectorError, PartitionsChanged
+from connectors.kafka.errors import (
+    BrokerUnreachable,
+    DeliveryFailed,
+    KafkaConnectorError,
+    PartitionsChanged,
+    ReadFailed,
+)
 from connectors.kafka.partitions import partition_for
 from pipeline.encoding import OutputEncoder
 from pipeline.progress import Publication, SessionProgress, SessionStep, publish
@@ -60,7 +67,9 @@ class Published:
 
 
 class PartitionPublisher:
-    """See the module. `delivery` is not open yet. `clock`: monotonic seconds; `wall_ms`: Unix time."""
+    """See the module. `delivery` is not open yet; failed writes are repeated for `delivery_seconds`. `clock`:
+    monotonic seconds; `wall_ms`: Unix time.
+    """
 
     def __init__(
         self,
@@ -68,12 +77,14 @@ class PartitionPublisher:
         delivery: Delivery,
         encoder: OutputEncoder,
         *,
+        delivery_seconds: float = 30.0,
         clock: Callable[[], float] = time.monotonic,
         wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self._place = place
         self._delivery = delivery
         self._encoder = encoder
+        self._delivery_seconds = delivery_seconds
         self._clock = clock
         self._wall_ms = wall_ms
         self._serde = SingleObjectSerde("session_progress")
@@ -83,7 +94,7 @@ class PartitionPublisher:
             queue.SimpleQueue()
         )
         self._under_way: list[Future[Published]] = []
-        self._closed = False
+        self._failure: KafkaConnectorError | None = None  # why it is closed
         self._opened_at = self._purged_at = clock()
         self.used_at = clock()
         self._thread = threading.Thread(
@@ -94,30 +105,31 @@ class PartitionPublisher:
     @property
     def closed(self) -> bool:
         """Whether it takes no more steps: it failed, or was closed."""
-        return self._closed
+        return self._failure is not None
 
     def submit(self, step: SessionStep) -> Future[Published]:
         """Hand a step in; steps of one session are published in this order.
 
-        The future fails with KafkaConnectorError. Raises RuntimeError when `closed`.
+        The future fails with KafkaConnectorError, at once when the publisher is `closed`.
         """
         future: Future[Published] = Future()
         with self._lock:
-            if self._closed:
-                raise RuntimeError("the publisher is closed")
+            if self._failure is not None:
+                future.set_exception(self._failure)
+                return future
             self.used_at = self._clock()
             self._queue.put((step, future, self.used_at))
         return future
 
     def close(self, error: KafkaConnectorError | None = None) -> None:
         """Stop; what is under way fails with `error`, and so does a write that Kafka does not answer."""
+        failure = error or self._closing
         with self._lock:
-            if self._closed:
+            if self._failure is not None:
                 return
-            self._closed = True
+            self._failure = failure
             under_way = list(self._under_way)
         self._queue.put(None)
-        failure = error or DeliveryFailed(self._place.finals_topic, "the publisher was closed")
         for future in under_way:
             _fail(future, failure)
         self._delivery.close()
@@ -128,14 +140,18 @@ class PartitionPublisher:
         try:
             self._open()
             while (first := self._queue.get()) is not None:
-                self._write([first, *self._waiting()])
+                self._write_until_done([first, *self._waiting()])
         except KafkaConnectorError as error:
             self._stop(error)
         except Exception as error:
             _LOG.exception("A publisher failed unexpectedly")
             self._stop(DeliveryFailed(self._place.finals_topic, type(error).__name__))
         else:
-            self._stop(DeliveryFailed(self._place.finals_topic, "the publisher was closed"))
+            self._stop(self._closing)
+
+    @property
+    def _closing(self) -> KafkaConnectorError:
+        return DeliveryFailed(self._place.finals_topic, "the publisher was closed")
 
     def _open(self) -> None:
         table = self._delivery.open()
@@ -160,9 +176,23 @@ class PartitionPublisher:
             found.append(entry)
         return found
 
-    def _write(self, entries: Sequence[tuple[SessionStep, Future[Published], float]]) -> None:
+    def _write_until_done(self, entries: Sequence[tuple[SessionStep, Future[Published], float]]) -> None:
         with self._lock:
             self._under_way = [future for _, future, _ in entries]
+        deadline, again = self._clock() + self._delivery_seconds, False
+        while True:
+            try:
+                if again:
+                    self._open()
+                self._write(entries)
+                return
+            except (DeliveryFailed, BrokerUnreachable, ReadFailed) as error:
+                if self.closed or self._clock() >= deadline:
+                    raise
+                _LOG.warning("Finals are written once more: %s", error)
+                again = True
+
+    def _write(self, entries: Sequence[tuple[SessionStep, Future[Published], float]]) -> None:
         if not self._delivery.is_current():
             self._open()
         changed: dict[str, SessionProgress] = {}
@@ -227,7 +257,7 @@ class PartitionPublisher:
     def _stop(self, error: KafkaConnectorError) -> None:
         """Fail whatever has been handed in and is not answered."""
         with self._lock:
-            self._closed = True
+            self._failure = self._failure or error
         for future in self._under_way:
             _fail(future, error)
         while entries := self._waiting():

@@ -46,8 +46,7 @@ class PublishFn(beam.DoFn):
     def __init__(self, settings: JobSettings) -> None:
         self._settings = settings
         self._under_way: list[tuple[PartitionPublisher, Future[Published]]] = []
-        timeout_ms = dict(settings.kafka.settings).get("delivery_timeout_ms") or 30_000
-        self._timeout_seconds = float(timeout_ms) / 1000 + _GRACE_SECONDS
+        self._timeout_seconds = settings.kafka.delivery_timeout_seconds + _GRACE_SECONDS
 
     def start_bundle(self) -> None:
         self._under_way = []  # of a bundle that failed half-way

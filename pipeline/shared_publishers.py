@@ -46,7 +46,10 @@ def _open(settings: JobSettings, partition: int) -> PartitionPublisher:
         count=settings.finals_partitions,
         retention_seconds=settings.progress_retention_seconds,
     )
-    return PartitionPublisher(place, _delivery(settings, partition), OutputEncoder())
+    delivery = _delivery(settings, partition)
+    return PartitionPublisher(
+        place, delivery, OutputEncoder(), delivery_seconds=settings.kafka.delivery_timeout_seconds
+    )
 
 
 def _delivery(settings: JobSettings, partition: int) -> Delivery:

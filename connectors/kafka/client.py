@@ -41,6 +41,7 @@ DEFAULT_PORT = 9092
 CHECK_TIMEOUT_SECONDS = 6.0
 """How long `check_connection` tries to reach a broker."""
 
+_DELIVERY_TIMEOUT_MS = 30_000
 _ENCRYPTED = ("SSL", "SASL_SSL")
 # Seconds, not kafka-python's 30: a broker that is back must be noticed.
 _COMMON: dict[str, Value] = {
@@ -130,6 +131,11 @@ class ClientConfig:
         value = dict(self.settings).get("sasl_plain_username")
         return str(value) if value is not None else None
 
+    @property
+    def delivery_timeout_seconds(self) -> float:
+        """`delivery.timeout.ms`, as given or by default."""
+        return float(dict(self.settings).get("delivery_timeout_ms") or _DELIVERY_TIMEOUT_MS) / 1000
+
     def consumer(self, **arguments: Any) -> Any:
         """A KafkaConsumer without group subscription, reading committed records only. Raises
         KafkaConnectorError.
@@ -150,7 +156,7 @@ class ClientConfig:
             "enable_idempotence": True,
             "linger_ms": 5,
             "batch_size": 262_144,
-            "delivery_timeout_ms": 30_000,
+            "delivery_timeout_ms": _DELIVERY_TIMEOUT_MS,
             "request_timeout_ms": 10_000,
             "max_block_ms": 10_000,
             "allow_auto_create_topics": False,

@@ -3,17 +3,20 @@
 Both ways write to one partition of the markers' topic, and belong to whoever owns that partition.
 
 `ExactlyOnce`: one transaction for outputs and markers. `open` fences whoever wrote under the same
-transactional.id before, so what is read afterwards is all there will be of it. A producer whose transaction
-failed is of no use any more: `close` it and begin with a new object.
+transactional.id before, so what is read afterwards is all there will be of it.
 
 `AtLeastOnce`: the markers are written when the outputs are acknowledged. Nobody is fenced, so `is_current`
 tells whether anyone else has written markers since; then they must be read again.
+
+After a failed `write` its outcome is open: `open` again, and the markers tell.
 """
 
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -36,6 +39,10 @@ _TRANSACTION_TIMEOUT_MS = 15_000
 """A dead worker's transaction holds up `read_committed` readers for so long, unless its successor ends it."""
 _TRANSACTION_RETRY_MS = 5
 """kafka-python waits so long between the steps of a transaction; with its default each takes 100 ms."""
+_ATTEMPT_SECONDS = 6.0
+"""A transaction that takes longer is given up. kafka-python (3.0.12) has no limit for a commit, and was seen to
+wait for a coordinator that had long been back, until its records expired; a new producer finds it.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +60,7 @@ class Delivery(Protocol):
     """How messages and markers are written. One thread at a time; `close` may come from any."""
 
     def open(self) -> Table:
-        """Take the partition over and return its markers. Raises KafkaConnectorError."""
+        """Take the partition over, also once more, and return its markers. Raises KafkaConnectorError."""
         ...
 
     def is_current(self) -> bool:
@@ -92,6 +99,7 @@ class ExactlyOnce:
 
     def open(self) -> Table:
         """See `Delivery`. Whoever has this transactional.id is fenced before the markers are read."""
+        self.close()
         self._producer = self._config.producer(
             transactional_id=self._transactional_id,
             transaction_timeout_ms=_TRANSACTION_TIMEOUT_MS,
@@ -108,16 +116,30 @@ class ExactlyOnce:
         return True
 
     def write(self, messages: Sequence[Message], markers: Sequence[Message]) -> None:
-        """See `Delivery`. Waits without a bound of its own; whoever waits for it must `close` it in time."""
+        """See `Delivery`. Gives up after some seconds, with DeliveryFailed."""
         with self._mapped_errors():
             check_partitions(self._producer.partitions_for, self._topic, self._count)
             self._producer.begin_transaction()
-            for message in (*messages, *markers):
-                self._send(message)
+            sent = [self._send(message) for message in (*messages, *markers)]
+            self._producer.flush(timeout=_ATTEMPT_SECONDS)
+            for future in sent:
+                # kafka-python commits a transaction whose records expired unsent, without them.
+                future.get(timeout=0)
             self._commit()
 
     def _commit(self) -> None:
-        self._producer.commit_transaction()
+        committed: Future[None] = Future()
+        producer = self._producer
+
+        def commit() -> None:
+            try:
+                committed.set_result(producer.commit_transaction())
+            except Exception as error:
+                committed.set_exception(error)
+
+        # A thread, since nothing else bounds the wait; one that waits for ever holds a closed producer.
+        threading.Thread(target=commit, name="commit-transaction", daemon=True).start()
+        committed.result(timeout=_ATTEMPT_SECONDS)
 
     def close(self) -> None:
         """See `Delivery`."""
@@ -126,8 +148,8 @@ class ExactlyOnce:
             with contextlib.suppress(Exception):
                 producer.close(timeout=0)
 
-    def _send(self, message: Message) -> None:
-        self._producer.send(
+    def _send(self, message: Message) -> Any:
+        return self._producer.send(
             message.topic,
             key=message.key,
             value=message.value,

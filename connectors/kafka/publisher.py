@@ -65,8 +65,7 @@ class Publisher:
         self._room = threading.Condition()
         self._in_flight_bytes = 0
         self._producer: Any = None
-        settings = dict(config.settings)
-        self._timeout_seconds = float(settings.get("delivery_timeout_ms") or 30_000) / 1000
+        self._timeout_seconds = config.delivery_timeout_seconds
 
     @property
     def in_flight_bytes(self) -> int:

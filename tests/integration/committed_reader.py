@@ -10,6 +10,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from itertools import zip_longest
 from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
@@ -95,9 +96,28 @@ def assert_each_word_once(reader: CommittedReader, sessions: Sequence[Session]) 
         records = finals[session.id]
         spoken = [word.content.lower() for word in session.words]
         heard = words_of(records)
-        doubled = sorted({word for word in heard if heard.count(word) > 1})
-        missing = sorted(set(spoken) - set(heard))
-        assert heard == spoken, f"{session.id}: doubled {doubled}, missing {missing}"
+        assert heard == spoken, difference(records, heard, spoken)
         assert [record["segment_index"] for record in records] == list(range(len(records)))
         ends = [ended for ended in reader.ended if ended["session_id"] == session.id]
         assert [ended["segments"] for ended in ends] == [len(records)]
+
+
+def difference(records: Sequence[dict[str, Any]], heard: Sequence[str], spoken: Sequence[str]) -> str:
+    """Which words are missing or doubled, and the records around the first of them."""
+    missing = [word for word in spoken if word not in set(heard)]
+    doubled = sorted({word for word in heard if heard.count(word) > 1})
+    place = next(n for n, pair in enumerate(zip_longest(heard, spoken)) if pair[0] != pair[1])
+    count, near = 0, []
+    for record in records:
+        if abs(count - place) < 15:
+            near.append(
+                (
+                    record["segment_index"],
+                    record["start_time"],
+                    record["end_time"],
+                    record["stream_id"][:6],
+                    words_of([record]),
+                )
+            )
+        count += len(words_of([record]))
+    return f"missing {missing}, doubled {doubled}\n" + "".join(f"{entry}\n" for entry in near)

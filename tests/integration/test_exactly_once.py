@@ -180,7 +180,7 @@ def test_every_word_is_read_once_whatever_dies(
         plan = [kills[number % 3] for number in range(KILLS)]
         plan += ["broker"] * BROKER_KILLS + ["zombie"] * ZOMBIES
         scene.dice.shuffle(plan)
-        seconds = [disturb(scene, what) for what in plan]
+        seconds = [disturb(scene, what, measured) for what in plan]
         sessions = conversation.finish()
         scene.reader.wait_ended(sessions, 120)
         time.sleep(3)  # what a zombie might still write
@@ -188,21 +188,24 @@ def test_every_word_is_read_once_whatever_dies(
         report(scene, plan, seconds, measured)
 
 
-def disturb(scene: Stage, what: str) -> float:
+def disturb(scene: Stage, what: str, measured: Measured) -> float:
     """Returns the seconds until each session had a new final that was committed."""
     time.sleep(scene.dice.uniform(1.0, 4.0))
-    since = time.time()
+    began = time.time()
     if what == "at any moment":
         scene.kill_workers()
     elif what == "broker":
         scene.kill_broker()
     elif what == "zombie":
         scene.make_zombie()
-        since = time.time()
+        began = time.time()
     else:
         scene.kill_at_commit(what.split()[0])
-        since = time.time()
-    return scene.reader.seconds_until_all_spoke(scene.ids, since, LIVENESS_SECONDS)
+        began = time.time()
+    over = time.time()
+    seconds = over - began + scene.reader.seconds_until_all_spoke(scene.ids, over, LIVENESS_SECONDS)
+    measured(f"{began:.3f} {what}: {seconds:.1f} s")
+    return seconds
 
 
 def report(scene: Stage, plan: list[str], seconds: list[float], measured: Measured) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from connectors.kafka.compacted import Table
 from connectors.kafka.delivery import Message
-from connectors.kafka.errors import DeliveryFailed, PartitionsChanged, ProducerFenced
+from connectors.kafka.errors import BrokerUnreachable, DeliveryFailed, PartitionsChanged, ProducerFenced
 from connectors.kafka.partitions import partition_for
 from pipeline.encoding import OutputEncoder
 from pipeline.partition_publisher import OutputPartition, PartitionPublisher
@@ -149,7 +149,7 @@ def test_the_end_goes_to_its_topic_by_key_or_nowhere(clock: Clock) -> None:
         assert decoded("session_progress", markers[0])["ended_at"] is not None
 
 
-def test_a_failure_fails_all_that_is_under_way_and_the_publisher(clock: Clock) -> None:
+def test_a_partition_that_was_taken_over_fails_all_that_is_under_way_and_the_publisher(clock: Clock) -> None:
     fenced = ProducerFenced("finals-2")
     delivery = ScriptedDelivery(fails=[fenced])
     delivery.gate.clear()
@@ -162,8 +162,37 @@ def test_a_failure_fails_all_that_is_under_way_and_the_publisher(clock: Clock) -
     assert second.exception(10) is fenced
     assert published.closed
     assert delivery.closed == 1
-    with pytest.raises(RuntimeError):
-        published.submit(step(start=2))
+    assert published.submit(step(start=2)).exception(10) is fenced
+
+
+def test_what_failed_is_written_once_more_after_reading_the_markers(clock: Clock) -> None:
+    delivery = ScriptedDelivery(fails=[DeliveryFailed("finals", "x"), BrokerUnreachable("h:1", "y")])
+    assert publisher(delivery, clock).submit(step(start=0)).result(10).finals == 1
+    assert delivery.opened == 3
+    assert len(delivery.writes) == 1
+
+
+def test_what_came_through_although_it_failed_is_not_written_again(clock: Clock) -> None:
+    delivery = ScriptedDelivery(fails=[DeliveryFailed("finals", "no answer")])
+    delivery.gate.clear()
+    future = publisher(delivery, clock).submit(step(start=0))
+    assert delivery.at_gate.wait(10)
+    delivery._markers = [SessionProgress(ONE, 1, {"": 0.9}, Opening("audio", "", 0, 0), 0, 0, b"c")]
+    delivery.gate.set()
+    assert (future.result(10).finals, future.result().skipped) == (0, 1)
+    assert delivery.writes == []
+
+
+def test_in_time_a_failure_is_one(clock: Clock) -> None:
+    error = DeliveryFailed("finals", "x")
+    delivery = ScriptedDelivery(fails=[error] * 3)
+    delivery.gate.clear()
+    future = publisher(delivery, clock).submit(step(start=0))
+    assert delivery.at_gate.wait(10)
+    clock.seconds = 31
+    delivery.gate.set()
+    assert future.exception(10) is error
+    assert delivery.opened == 1
 
 
 def test_a_write_that_kafka_does_not_answer_is_given_up_by_whoever_waits(clock: Clock) -> None:

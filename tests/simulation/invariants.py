@@ -53,6 +53,7 @@ def _check_session(world: World, session_id: str, published: Published, expected
     if not given_up:
         _check_summary(summary, expected)
         _check_dead_letters(published, expected, restored=world.troubles.restored)
+    _check_sink(world, session_id, expected)
     if not world.troubles.restored:
         assert published.finals == finals, "without a restore nothing is published twice"
         assert len(published.ended) == 1
@@ -92,6 +93,24 @@ def _check_summary(summary: SessionSummary, expected: Expected) -> None:
         assert gap.reason in wanted.reasons, f"{gap}, expected {wanted}"
         assert abs(gap.start_time - wanted.start / RATE_HERTZ) <= _TOLERANCE_SECONDS, f"{gap}, {wanted}"
         assert abs(gap.end_time - wanted.end / RATE_HERTZ) <= _TOLERANCE_SECONDS, f"{gap}, {wanted}"
+
+
+def _check_sink(world: World, session_id: str, expected: Expected) -> None:
+    """Whoever reads what was published with its markers has each word once, without leaving anything out.
+
+    An end that was published stays, also that of a session given up on a branch that a restore took back.
+    """
+    finals = world.job.sink.finals[session_id]
+    assert [final["segment_index"] for final in finals] == list(range(len(finals))), "indexes with holes"
+    (ended,) = world.job.sink.ended[session_id]
+    assert ended["segments"] == len(finals), "segments"
+    given_up = ended["reason"] in (REJECTED, RETRIES_EXHAUSTED)
+    for channel, words in enumerate(expected.words):
+        channel_id = None if expected.channels == 1 else f"ch_{channel}"
+        spoken = [final for final in finals if final["channel_id"] == channel_id]
+        heard = [item["content"] for final in spoken for item in final["alternatives"][0]["items"]]
+        names = [word.name for word in words]
+        assert heard == (names[: len(heard)] if given_up else names), "published other words"
 
 
 def _check_rest(published: Published, unheard: list[Word], expected: Expected) -> None:

@@ -1,8 +1,8 @@
 """The Beam job: source position, state and timers, which belong to a checkpoint, and whose key lies where.
 
 A bundle is one batch of one session, or one timer; what it emits is published, and its state is written with
-it. A checkpoint is taken between bundles and can be restored at any later time, by workers that may have
-survived it.
+it; finals and ends also go, with the cursor, to the sink. A checkpoint is taken between bundles and can be
+restored at any later time, by workers that may have survived it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pipeline.elements import AudioChunk, LogEntry, SessionSettings
 from pipeline.session import Session, opening_cursor
 from schemas.serde import SingleObjectSerde
 from tests.simulation.fake_log import FakeLog, Record
+from tests.simulation.fake_sink import FakeSink, step_of
 from tests.simulation.fake_worker import FakeLive, FakeWorker, LogRead
 from tests.simulation.scheduler import Scheduler
 from tests.simulation.settings import WorldSettings
@@ -55,6 +56,7 @@ class Job:
         publish: Callable[[str, Command], None],
     ) -> None:
         self.position = 0
+        self.sink = FakeSink()
         self.state: dict[str, SessionCursor] = {}
         self.timers: dict[str, float] = {}
         self.owners: dict[str, FakeWorker] = {}
@@ -173,7 +175,7 @@ class Job:
 
     def _step(self, session_id: str, live: FakeLive, outputs: list[Command]) -> None:
         if self.tear is not None:
-            self._tear(session_id, outputs, self.tear)
+            self._tear(session_id, live, outputs, self.tear)
             return
         if any(isinstance(output, Forget) for output in outputs):
             self.state.pop(session_id, None)
@@ -181,15 +183,21 @@ class Job:
         else:
             if live.session.dirty:
                 self.write_state(session_id, live)
+                self.sink.write(step_of(session_id, self.state[session_id], outputs))
             self._schedule(session_id, live)
         for output in outputs:
             self._publish(session_id, output)
         if self.after_bundle is not None:
             self.after_bundle(live)
 
-    def _tear(self, session_id: str, outputs: list[Command], tear: Callable[[FakeWorker], None]) -> None:
-        for output in outputs[: self._rng.randint(0, len(outputs))]:
+    def _tear(
+        self, session_id: str, live: FakeLive, outputs: list[Command], tear: Callable[[FakeWorker], None]
+    ) -> None:
+        published = outputs[: self._rng.randint(0, len(outputs))]
+        for output in published:
             self._publish(session_id, output)
+        if live.session.dirty and len(published) == len(outputs):
+            self.sink.write(step_of(session_id, live.session.take_snapshot(), outputs))
         self.tear = None
         tear(self._owner(session_id))
 

@@ -72,6 +72,7 @@ def _calm(rng: random.Random) -> WorldSettings:
         worker=WorkerTrouble(slots=rng.choice((None, None, 1, 2))),
         manner=Manner(
             max_words=rng.choice((4, 8, 12, None)),
+            irregular=rng.random() < 0.3,
             tail_samples=rng.choice((0, 0, 60, 200)),
             partial_share=rng.choice((0.2, 0.6)),
             repeat_share=rng.choice((0.0, 0.0, 0.1)),

@@ -45,7 +45,7 @@ class ChannelEar:
         self.position = 0
         self.words: list[Word] = []  # of the segment that is not final yet
         self.tail_samples = 0  # a final's end lies so far behind its last word
-        self._max_words = max_words
+        self.max_words = max_words  # of the segment that is not final yet
         self._value, self._run_start = SILENCE, 0
 
     def feed(self, pcm: bytes) -> Iterator[Segment]:
@@ -75,7 +75,7 @@ class ChannelEar:
         start, number = self._run_start, self._value
         if number != SILENCE and end - start >= AUDIBLE_SAMPLES:
             self.words.append(Word(word_name(number, end - start), start, end))
-            if self._max_words is not None and len(self.words) >= self._max_words:
+            if self.max_words is not None and len(self.words) >= self.max_words:
                 yield self._end_segment(tail_samples=0)
 
     def _end_segment(self, tail_samples: int | None = None) -> Segment:
@@ -87,13 +87,15 @@ class ChannelEar:
 
 @dataclass(frozen=True, slots=True)
 class Manner:
-    """How a stream of the service words its results.
+    """How a stream of the service words its results. `irregular`: each segment has another number of words
+    at most, so that the same audio, heard again, becomes other segments.
 
     `partial_share`: how often it shows an unfinished segment after hearing a piece; `empty_share`,
     `repeat_share`: how often an event is empty, or a final is sent twice.
     """
 
     max_words: int | None = None
+    irregular: bool = False
     tail_samples: int = 0
     partial_share: float = 0.4
     empty_share: float = 0.05
@@ -108,7 +110,7 @@ class Recogniser:
         self._manner = manner
         self._rng = rng
         self._channels = channels
-        self._ears = [ChannelEar(manner.max_words) for _ in range(channels)]
+        self._ears = [ChannelEar(self._max_words()) for _ in range(channels)]
         self._shown: list[int] = [0] * channels  # partials of the unfinished segment
         self._segments = 0
         self._ids = [self._next_id() for _ in range(channels)]
@@ -146,7 +148,12 @@ class Recogniser:
         if self._rng.random() < self._manner.repeat_share:
             events.append((final,))
         self._shown[channel] = 0
+        self._ears[channel].max_words = self._max_words()
         self._ids[channel] = self._next_id()
+
+    def _max_words(self) -> int | None:
+        most = self._manner.max_words
+        return self._rng.randint(1, most) if most is not None and self._manner.irregular else most
 
     def _partial(self, channel: int) -> MedicalResult:
         words = self._ears[channel].words

@@ -28,6 +28,18 @@ MESSAGES = [Message("finals", 1, b"s", SECRET, (("ce_id", b"s/0"),)), Message("e
 MARKERS = [Message("progress", 1, b"s", b"marker")]
 
 
+class Future:
+    """A record's acknowledgement, or the error that came instead."""
+
+    def __init__(self, error: Exception | None) -> None:
+        self._error = error
+
+    def get(self, timeout: float) -> None:
+        assert timeout == 0, "it must have been waited for"
+        if self._error is not None:
+            raise self._error
+
+
 class ScriptedProducer:
     """Notes its calls; `fails` names the one that raises `error`."""
 
@@ -51,8 +63,13 @@ class ScriptedProducer:
     def commit_transaction(self) -> None:
         self._note("commit")
 
-    def send(self, topic: str, **record: Any) -> None:
+    def send(self, topic: str, **record: Any) -> Future:
         self._note("send", topic, record["partition"])
+        return Future(self._error if self._fails == "acknowledgement" else None)
+
+    def flush(self, timeout: float) -> None:
+        assert timeout < 30
+        self._note("flush")
 
     def partitions_for(self, _topic: str) -> set[int]:
         return set(range(self.partitions))
@@ -88,6 +105,7 @@ def test_outputs_and_markers_go_into_one_transaction(monkeypatch: pytest.MonkeyP
         ("send", "finals", 1),
         ("send", "ends", None),
         ("send", "progress", 1),
+        "flush",
         "commit",
     ]
     way.close()
@@ -95,13 +113,14 @@ def test_outputs_and_markers_go_into_one_transaction(monkeypatch: pytest.MonkeyP
     assert producer.calls[-1] == ("close", 0)
 
 
-@pytest.mark.parametrize("moment", ["begin", "send", "commit"])
+@pytest.mark.parametrize("moment", ["begin", "send", "flush", "acknowledgement", "commit"])
 @pytest.mark.parametrize(
     ("error", "ours"),
     [
         (kafka_errors.ProducerFencedError(), ProducerFenced),
         (kafka_errors.InvalidProducerEpochError(), ProducerFenced),
         (kafka_errors.KafkaTimeoutError("x"), DeliveryFailed),
+        (TimeoutError(), DeliveryFailed),
         (kafka_errors.MessageSizeTooLargeError("x"), RecordTooLarge),
         (kafka_errors.TransactionalIdAuthorizationFailedError(), NotAuthorized),
         (AssertionError("a bug of the library"), DeliveryFailed),
