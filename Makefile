@@ -14,7 +14,7 @@ FUZZ_SECONDS ?= 600
 SPREAD := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit test-integration simulate prove-exactly-once lint format bench fuzz soak setup clean
+.PHONY: help demo test test-unit test-integration simulate prove-deliveries lint format bench fuzz soak setup clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,9 +36,9 @@ test-integration: .venv/.dev ## Tests on real Kafka, real Flink and the endpoint
 simulate: .venv/.dev ## The session engine through random failures, all cores (SEEDS=0:100000: first seed and how many)
 	$(BIN)/python -m tests.simulation $(or $(SEEDS),0:100000)
 
-prove-exactly-once: .venv/.dev ## 30 kills of workers, 5 of the broker, 5 zombies: every word is read once (takes 10 minutes)
+prove-deliveries: .venv/.dev ## 30 kills of workers, 5 of the broker, 5 zombies: every word is read once (takes 15 minutes)
 	MEDSTREAM_TEST_KILLS=30 MEDSTREAM_TEST_BROKER_KILLS=5 MEDSTREAM_TEST_ZOMBIES=5 \
-		$(BIN)/pytest -s tests/integration/test_exactly_once.py
+		$(BIN)/pytest -s tests/integration/test_deliveries.py
 
 lint: .venv/.dev ## Ruff, strict types, import rules
 	$(BIN)/ruff check .

@@ -40,8 +40,8 @@ _TRANSACTION_TIMEOUT_MS = 15_000
 _TRANSACTION_RETRY_MS = 5
 """kafka-python waits so long between the steps of a transaction; with its default each takes 100 ms."""
 _ATTEMPT_SECONDS = 6.0
-"""A transaction that takes longer is given up. kafka-python (3.0.12) has no limit for a commit, and was seen to
-wait for a coordinator that had long been back, until its records expired; a new producer finds it.
+"""A transaction that takes longer is given up. kafka-python (3.0.12) has no limit for a commit, and was seen
+to wait for a coordinator that had long been back, until its records expired; a new producer finds it.
 """
 
 
