@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 
-from connectors.kafka.client import check_connection
+from connectors.kafka.access import check_connection
 from connectors.transcribe.credentials import check_region, load_credentials
 from connectors.transcribe.errors import AccessDeniedError, TranscribeError
 from pipeline.elements import AudioFormat, SessionSettings
@@ -35,7 +35,11 @@ def check_job(settings: JobSettings) -> None:
         "--partials-topic": topics.partials,
         "--sessions-topic": topics.sessions,
     }
-    check_connection(settings.kafka, {option: topic for option, topic in wanted.items() if topic is not None})
+    check_connection(
+        settings.kafka,
+        {option: topic for option, topic in wanted.items() if topic is not None},
+        group_id=settings.group_id,
+    )
 
 
 def check_service(service: ServiceSettings) -> None:
