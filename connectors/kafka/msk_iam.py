@@ -85,7 +85,7 @@ class IamSigner:
     def _presigned(self, broker: str, signed_host: str) -> str:
         region = self._region(broker)
         request = AWSRequest("GET", f"https://{signed_host}/", params={"Action": _ACTION})
-        SigV4QueryAuth(self._frozen(), _SERVICE, region, expires=_EXPIRES_SECONDS).add_auth(request)
+        SigV4QueryAuth(self._frozen(region), _SERVICE, region, expires=_EXPIRES_SECONDS).add_auth(request)
         return str(request.url)
 
     def _region(self, host: str) -> str:
@@ -95,18 +95,18 @@ class IamSigner:
             raise AwsCredentialsNotFound(f"no AWS region: the name {host} tells none, nor does AWS_REGION")
         return str(found)
 
-    def _frozen(self) -> Any:
+    def _frozen(self, region: str) -> Any:
         settings = self._load()
         chosen = tuple(sorted((name, value) for name, value in settings.items() if name.startswith("iam_")))
         with self._lock:
             try:
                 if self._chosen != chosen or not isinstance(self._credentials, RefreshableCredentials):
-                    self._credentials, self._chosen = _find(settings), chosen
+                    self._credentials, self._chosen = _find(settings, region), chosen
                 if self._credentials is None:
                     raise AwsCredentialsNotFound("there are no AWS credentials")
                 return self._credentials.get_frozen_credentials()
             except (BotoCoreError, ClientError) as error:
-                raise AwsCredentialsNotFound(" ".join(str(error).split())[:300]) from None
+                raise AwsCredentialsNotFound(_words(error)) from None
             except OSError as error:
                 raise AwsCredentialsNotFound(f"a provider failed with {type(error).__name__}") from None
 
@@ -121,11 +121,17 @@ def _configured_region(settings: Settings) -> str | None:
         session = _session(settings)
         region = os.environ.get("AWS_REGION") or session.get_config_variable("region")
     except BotoCoreError as error:
-        raise AwsCredentialsNotFound(" ".join(str(error).split())[:300]) from None
+        raise AwsCredentialsNotFound(_words(error)) from None
     return str(region) if region else None
 
 
-def _find(settings: Settings) -> Any:
+def _words(error: Exception) -> str:
+    """botocore's own, which name no secret."""
+    return " ".join(str(error).split())[:300].rstrip(".")
+
+
+def _find(settings: Settings, region: str) -> Any:
+    """The chain's credentials, or those of a role; the cluster's region is STS's too, unless one is named."""
     session = _session(settings)
     source = session.get_credentials()
     role = settings.get("iam_role_arn")
@@ -134,8 +140,10 @@ def _find(settings: Settings) -> Any:
     extra = {"RoleSessionName": str(settings.get("iam_role_session_name") or _SESSION_NAME)}
     if settings.get("iam_role_external_id"):
         extra["ExternalId"] = str(settings["iam_role_external_id"])
-    region = settings.get("iam_sts_region") or _configured_region(settings)
     fetcher = AssumeRoleCredentialFetcher(
-        partial(session.create_client, region_name=region), source, str(role), extra_args=extra
+        partial(session.create_client, region_name=settings.get("iam_sts_region") or region),
+        source,
+        str(role),
+        extra_args=extra,
     )
     return DeferredRefreshableCredentials(fetcher.fetch_credentials, "assume-role")

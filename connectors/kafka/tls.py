@@ -182,24 +182,25 @@ def _identify(context: ssl.SSLContext, settings: Mapping[str, Value]) -> None:
 
 
 def _load_chain(context: ssl.SSLContext, file: str, password: str, name: str) -> None:
+    asked = []
+
+    def answer() -> str:  # always one: without, OpenSSL would ask at the terminal
+        asked.append(True)
+        return password
+
     try:
-        # Always a password, if an empty one: without, OpenSSL would ask at the terminal.
-        context.load_cert_chain(file, password=password)
+        context.load_cert_chain(file, password=answer)
     except ssl.SSLError as error:
-        raise InvalidProperty(*_key_problem(error, name, password)) from None
+        raise _key_problem(error.reason or "", name, password if asked else None) from None
     except ValueError:
         raise InvalidProperty("ssl.key.password", _ORIGIN, "is too long") from None
 
 
-def _key_problem(error: ssl.SSLError, name: str, password: str) -> tuple[str, str, str]:
-    reason = error.reason or ""
+def _key_problem(reason: str, name: str, password: str | None) -> InvalidProperty:
+    """`password`: what the key was tried with; None when OpenSSL did not ask for one."""
     if "MISMATCH" in reason:
-        return name, _ORIGIN, "certificate and private key do not belong together"
-    if (
-        reason in ("BAD_DECRYPT", "BAD_PASSWORD_READ", "BAD_PASSWORD", "MAYBE_WRONG_PASSWORD")
-        or "DECRYPT" in reason
-    ):
+        return InvalidProperty(name, _ORIGIN, "certificate and private key do not belong together")
+    if password is not None:
         problem = "does not open the private key" if password else "is needed: the private key is encrypted"
-        return "ssl.key.password", _ORIGIN, problem
-    problem = "must hold the private key and its certificate chain, both as PEM"
-    return name, _ORIGIN, f"{problem} (OpenSSL: {reason.lower().replace('_', ' ') or 'unreadable'})"
+        return InvalidProperty("ssl.key.password", _ORIGIN, problem)
+    return InvalidProperty(name, _ORIGIN, "must hold the private key and its certificate chain, both as PEM")

@@ -115,6 +115,11 @@ class KafkaBroker(LocalServer):
         with self._admin() as admin:
             admin.create_acls(list(acls))
 
+    def set_password(self, user: str, password: str) -> None:
+        """Give a SCRAM user a password, whether the user exists or not. Raises kafka.errors.KafkaError."""
+        with self._admin() as admin:
+            _set_passwords(admin, {user: password})
+
     def create_topics(self, partitions: Mapping[str, int], configs: Mapping[str, str] | None = None) -> None:
         """Create topics with these partition counts, all with `configs`; returns when they have leaders.
 
@@ -155,14 +160,7 @@ class KafkaBroker(LocalServer):
 
     def _has_users(self, admin: KafkaAdminClient) -> bool:
         users = {**self._users, **(self._security.users if self._security is not None else {})}
-        # One request for each mechanism: Kafka refuses to change a user twice in one.
-        for mechanism in (ScramMechanism.SCRAM_SHA_512, ScramMechanism.SCRAM_SHA_256):
-            credentials = [
-                UserScramCredentialUpsertion(user, mechanism, password) for user, password in users.items()
-            ]
-            if credentials and any(admin.alter_user_scram_credentials(credentials).values()):
-                return False
-        return True
+        return not users or _set_passwords(admin, users)
 
     @contextmanager
     def _admin(self) -> Iterator[KafkaAdminClient]:
@@ -212,6 +210,17 @@ _SCRAM_PROPERTIES = {
         "org.apache.kafka.common.security.scram.ScramLoginModule required;"
     ),
 }
+
+
+def _set_passwords(admin: KafkaAdminClient, users: Mapping[str, str]) -> bool:
+    """Whether it worked. One request for each mechanism: Kafka refuses to change a user twice in one."""
+    for mechanism in (ScramMechanism.SCRAM_SHA_512, ScramMechanism.SCRAM_SHA_256):
+        credentials = [
+            UserScramCredentialUpsertion(user, mechanism, password) for user, password in users.items()
+        ]
+        if any(admin.alter_user_scram_credentials(credentials).values()):
+            return False
+    return True
 
 
 def _new_cluster_id() -> str:

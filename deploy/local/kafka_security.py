@@ -3,7 +3,7 @@
 `BrokerSecurity` says who there is; it becomes listeners and settings of `KafkaBroker`:
 
     SSL        TLS, no client certificate asked for
-    MTLS       TLS, client certificate required; the principal is its subject
+    MTLS       TLS, client certificate required; the user is its common name
     SASL_SSL   TLS and a login: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER
 
 OAuth tokens are believed unsigned (Kafka's own validator for development): a broker that nobody else reaches.
@@ -62,6 +62,7 @@ class BrokerSecurity:
                 'unsecuredLoginStringClaim_sub="broker";'
             ),
             "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+            "ssl.principal.mapping.rules": "RULE:^.*CN=([^,]+).*$/$1/",
             "super.users": ";".join(f"User:{name}" for name in ("ANONYMOUS", *self.super_users)),
             **({"connections.max.reauth.ms": str(round(lifetime * 1000))} if lifetime else {}),
         }
