@@ -11,10 +11,10 @@ import apache_beam as beam
 import pytest
 from kafka import KafkaProducer, TopicPartition
 
+from connectors.kafka.access import check_connection
 from connectors.kafka.audio_log import AudioLog
-from connectors.kafka.client import ClientConfig, check_connection
+from connectors.kafka.client import ClientConfig
 from connectors.kafka.errors import (
-    AuthenticationFailed,
     BrokerUnreachable,
     KafkaConnectorError,
     LostOffsets,
@@ -30,9 +30,6 @@ from deploy.local.processes import free_port
 from tests.integration.conftest import MakeTopic
 
 pytestmark = pytest.mark.integration
-
-USER, PASSWORD = "medstream", "correct-horse"
-JAAS = 'org.apache.kafka.common.security.scram.ScramLoginModule required username="{}" password="{}";'
 
 
 @pytest.fixture
@@ -80,28 +77,6 @@ class TestCheckConnection:
     def test_no_broker(self) -> None:
         config = ClientConfig.build(f"127.0.0.1:{free_port()}")
         assert_fails_within(10, BrokerUnreachable, lambda: check_connection(config, {"--input-topic": "a"}))
-
-    def test_tls_to_a_plaintext_listener(self, kafka_broker: KafkaBroker) -> None:
-        config = ClientConfig.build(kafka_broker.bootstrap_servers, properties={"security.protocol": "SSL"})
-        assert_fails_within(10, BrokerUnreachable, lambda: check_connection(config, {"--input-topic": "a"}))
-
-    def test_a_wrong_password_is_told_from_an_unreachable_broker(self, tmp_path: Path) -> None:
-        with KafkaBroker(tmp_path / "kafka", sasl_scram={USER: PASSWORD}) as broker:
-            broker.create_topics({"audio": 1})
-
-            def check(password: str) -> object:
-                properties = {
-                    "security.protocol": "SASL_PLAINTEXT",
-                    "sasl.mechanism": "SCRAM-SHA-512",
-                    "sasl.jaas.config": JAAS.format(USER, password),
-                }
-                config = ClientConfig.build(broker.sasl_bootstrap_servers, properties=properties)
-                return check_connection(config, {"--input-topic": "audio"})
-
-            assert check(PASSWORD) == {"audio": 1}
-            error = assert_fails_within(10, AuthenticationFailed, lambda: check("wrong-horse"))
-            assert USER in str(error)
-            assert "wrong-horse" not in str(error)
 
 
 def assert_fails_within(

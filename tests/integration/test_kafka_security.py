@@ -46,6 +46,7 @@ from tests.integration.secured_kafka import (
 
 _LIMIT_SECONDS = 15.0
 IN, OUT, GROUP, TRANSACTIONS = "secured-in", "secured-out", "secured-group", "secured-tx"
+SECRETS = (PASSWORD, WRONG_PASSWORD, "not.a.token", "synthetic-secret")
 TOPICS = {"--input-topic": IN, "--output-topic": OUT}
 
 
@@ -63,6 +64,13 @@ def cluster(secured_kafka: SecuredKafka) -> SecuredKafka:
         allowed(ACLOperation.WRITE, ResourceType.TRANSACTIONAL_ID, TRANSACTIONS),
     )
     return secured_kafka
+
+
+@pytest.fixture
+def quiet_logs(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
+    """Everything that is logged, at DEBUG."""
+    with caplog.at_level(logging.DEBUG):
+        yield caplog
 
 
 def check(address: str, properties: dict[str, str], **access: Any) -> dict[str, int]:
@@ -276,11 +284,14 @@ def aws_key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("aws_key")
 @pytest.mark.parametrize("case", WRONG)
-def test_a_wrong_setting_is_one_sentence(cluster: SecuredKafka, case: str, measured: Measured) -> None:
+def test_a_wrong_setting_is_one_sentence(
+    cluster: SecuredKafka, case: str, measured: Measured, quiet_logs: pytest.LogCaptureFixture
+) -> None:
     listener, properties, expected, sentence = WRONG[case]
     address = cluster.address(SSL, "localhost") if listener == "localhost" else cluster.address(listener)
     seconds = fails(expected, sentence, lambda: check(address, properties(cluster)))
     measured(f"{case}: {seconds:.2f} s")
+    assert not [secret for secret in SECRETS if secret in quiet_logs.text]
 
 
 @pytest.mark.parametrize("case", ["wrong password, SCRAM", "no authority", "no client certificate"])
@@ -301,8 +312,7 @@ def fails(expected: type[KafkaConnectorError], sentence: str, call: Callable[[],
     assert seconds < _LIMIT_SECONDS
     text = str(caught.value)
     assert "\n" not in text
-    for secret in (PASSWORD, WRONG_PASSWORD, "not.a.token", "synthetic-secret"):
-        assert secret not in text
+    assert not [secret for secret in SECRETS if secret in text]
     return seconds
 
 
@@ -349,13 +359,6 @@ def test_a_user_without_any_topic_may_not_produce(cluster: SecuredKafka) -> None
 
 
 # Rotation
-
-
-@pytest.fixture
-def quiet_logs(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
-    """Everything that is logged, at DEBUG."""
-    with caplog.at_level(logging.DEBUG):
-        yield caplog
 
 
 def test_a_password_that_changes_under_a_producer_that_stays(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from base64 import urlsafe_b64decode
 from typing import Any
 
 import pytest
@@ -71,3 +72,15 @@ def test_a_token_is_asked_for_before_a_client_is_made() -> None:
 def test_a_login_hides_what_it_holds() -> None:
     login = Login(Source(**plain(SECRET)), "h")
     assert SECRET not in repr(login.arguments())
+
+
+def test_aws_credentials_as_an_oauth_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDSYNTHETIC")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    source = Source(sasl_mechanism="OAUTHBEARER", iam_over_oauth=True)
+    host = "boot-x.c1.kafka-serverless.us-east-2.amazonaws.com"
+    arguments = Login(source, host).arguments()
+    made = get_sasl_mechanism("OAUTHBEARER")(**arguments, security_protocol="SASL_SSL", host=host)
+    token = made.auth_bytes().removeprefix(b"n,,\x01auth=Bearer ").removesuffix(b"\x01\x01")
+    url = urlsafe_b64decode(token + b"=" * (-len(token) % 4)).decode()
+    assert url.startswith("https://kafka.us-east-2.amazonaws.com/?Action=kafka-cluster%3AConnect&")
