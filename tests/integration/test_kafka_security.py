@@ -23,14 +23,14 @@ from connectors.kafka.errors import (
     NotAuthorized,
     TlsFailed,
     TokenRequestFailed,
-    WrongSecurityProtocol,
 )
 from connectors.kafka.publisher import Publisher
+from deploy.local.flink import FlinkJobServer
 from deploy.local.processes import free_port
 from tests.fakes.http_server import LocalHttp
+from tests.integration import kafka_probe
 from tests.integration.conftest import Measured
 from tests.integration.secured_kafka import (
-    KEY_PASSWORD,
     MTLS,
     PASSWORD,
     REAUTHENTICATE_SECONDS,
@@ -40,9 +40,9 @@ from tests.integration.secured_kafka import (
     WRONG_PASSWORD,
     SecuredKafka,
     allowed,
-    key_and_chain,
     unsigned_token,
 )
+from tests.integration.security_cases import WAYS_IN, WRONG
 
 _LIMIT_SECONDS = 15.0
 IN, OUT, GROUP, TRANSACTIONS = "secured-in", "secured-out", "secured-group", "secured-tx"
@@ -77,44 +77,6 @@ def check(address: str, properties: dict[str, str], **access: Any) -> dict[str, 
     access = {"group_id": GROUP, "transactional_ids": [TRANSACTIONS], **access}
     topics = access.pop("topics", TOPICS)
     return check_connection(ClientConfig.build(address, properties=properties), topics, **access)
-
-
-Properties = Callable[[SecuredKafka], dict[str, str]]
-
-
-def inline_stores(cluster: SecuredKafka) -> dict[str, str]:
-    key, chain = key_and_chain(cluster.authority.issue_cert("c.example", common_name=USER), KEY_PASSWORD)
-    return {
-        "security.protocol": "SSL",
-        "ssl.truststore.type": "PEM",
-        "ssl.truststore.certificates": cluster.ca.read_text(),
-        "ssl.keystore.type": "PEM",
-        "ssl.keystore.key": key,
-        "ssl.keystore.certificate.chain": chain,
-        "ssl.key.password": KEY_PASSWORD,
-    }
-
-
-def token_file(name: str, seconds: float) -> Properties:
-    return lambda cluster: cluster.oauth(cluster.write_token(name, seconds).as_uri())
-
-
-WAYS_IN: dict[str, tuple[str, Properties]] = {
-    "PLAIN": (SASL_SSL, lambda cluster: cluster.password("PLAIN")),
-    "SCRAM-SHA-256": (SASL_SSL, lambda cluster: cluster.password("SCRAM-SHA-256")),
-    "SCRAM-SHA-512": (SASL_SSL, lambda cluster: cluster.password("SCRAM-SHA-512")),
-    "token file": (SASL_SSL, token_file("good", 600)),
-    "client certificate": (MTLS, lambda cluster: cluster.mutual_tls),
-    "client certificate, inline": (MTLS, inline_stores),
-    "TLS 1.2, Java's name of a suite": (
-        SASL_SSL,
-        lambda cluster: {
-            **cluster.password("PLAIN"),
-            "ssl.enabled.protocols": "TLSv1.2",
-            "ssl.cipher.suites": "TLS_AES_256_GCM_SHA384,TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
-        },
-    ),
-}
 
 
 @pytest.mark.parametrize("way", WAYS_IN)
@@ -165,115 +127,6 @@ def test_a_token_from_an_endpoint(cluster: SecuredKafka, secret: str) -> None:
 
 
 # What goes wrong
-
-Case = tuple[str, Properties, type[KafkaConnectorError], str]
-WRONG: dict[str, Case] = {
-    "wrong password, PLAIN": (
-        SASL_SSL,
-        lambda cluster: cluster.password("PLAIN", WRONG_PASSWORD),
-        AuthenticationFailed,
-        r"PLAIN login for user 'alice'.*sasl\.jaas\.config",
-    ),
-    "wrong password, SCRAM": (
-        SASL_SSL,
-        lambda cluster: cluster.password("SCRAM-SHA-512", WRONG_PASSWORD),
-        AuthenticationFailed,
-        r"SCRAM-SHA-512 login for user 'alice'.*sasl\.jaas\.config",
-    ),
-    "a mechanism that the listener does not have": (
-        SASL_SSL,
-        lambda cluster: {
-            **cluster.tls,
-            "security.protocol": "SASL_SSL",
-            "sasl.mechanism": "AWS_MSK_IAM",
-            "sasl.jaas.config": "software.amazon.msk.auth.iam.IAMLoginModule required awsRegion=eu-west-1;",
-        },
-        AuthenticationFailed,
-        r"AWS_MSK_IAM login.*Set sasl\.mechanism to one of .*SCRAM-SHA-512",
-    ),
-    "expired token": (SASL_SSL, token_file("expired", -10), TokenRequestFailed, "expired 10 s ago.*file"),
-    "a token that the broker refuses": (
-        SASL_SSL,
-        lambda cluster: cluster.oauth(not_a_token(cluster).as_uri()),
-        AuthenticationFailed,
-        "OAUTHBEARER login.*issuer, audience and expiry",
-    ),
-    "no authority": (
-        SSL,
-        lambda _: {"security.protocol": "SSL"},
-        TlsFailed,
-        r"authority that this system does not know.*Set ssl\.truststore\.location",
-    ),
-    "wrong authority": (
-        SSL,
-        lambda cluster: {**cluster.tls, "ssl.truststore.location": str(cluster.other_ca)},
-        TlsFailed,
-        r"authority that .*other-ca\.pem does not hold",
-    ),
-    "wrong host name": (
-        "localhost",
-        lambda cluster: cluster.tls,
-        TlsFailed,
-        r"not valid for localhost, only for 127\.0\.0\.1.*--bootstrap-servers",
-    ),
-    "no client certificate": (
-        MTLS,
-        lambda cluster: cluster.tls,
-        TlsFailed,
-        r"asks for a client certificate.*Set ssl\.keystore\.location",
-    ),
-    "a client certificate of somebody else": (
-        MTLS,
-        lambda cluster: {**cluster.tls, "ssl.keystore.location": str(cluster.stranger_store)},
-        TlsFailed,
-        r"refused the client certificate.*ssl\.keystore\.location",
-    ),
-    "plaintext to a TLS port": (SSL, lambda _: {}, WrongSecurityProtocol, r"Set security\.protocol=SSL"),
-    "a login in plaintext to a TLS port": (
-        SASL_SSL,
-        lambda cluster: {
-            **{k: v for k, v in cluster.password("PLAIN").items() if not k.startswith("ssl.")},
-            "security.protocol": "SASL_PLAINTEXT",
-        },
-        WrongSecurityProtocol,
-        r"Set security\.protocol=SASL_SSL",
-    ),
-    "TLS to a plaintext port": (
-        "PLAINTEXT",
-        lambda cluster: cluster.tls,
-        WrongSecurityProtocol,
-        r"speaks no TLS on this port.*security\.protocol=PLAINTEXT",
-    ),
-    "TLS without a login to a port that wants one": (
-        SASL_SSL,
-        lambda cluster: cluster.tls,
-        WrongSecurityProtocol,
-        r"wants a SASL login on this port \(PLAIN, .*Set security\.protocol=SASL_SSL",
-    ),
-    "a login to a port that takes none": (
-        SSL,
-        lambda cluster: cluster.password("PLAIN"),
-        WrongSecurityProtocol,
-        r"takes no SASL login on this port.*security\.protocol=SSL",
-    ),
-    "suites that the broker does not have": (
-        SSL,
-        lambda cluster: {
-            **cluster.tls,
-            "ssl.enabled.protocols": "TLSv1.2",
-            "ssl.cipher.suites": "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA",
-        },
-        TlsFailed,
-        r"ssl\.enabled\.protocols and ssl\.cipher\.suites",
-    ),
-    "a controller's port": ("CONTROLLER", lambda _: {}, BrokerUnreachable, "controllers have ports"),
-}
-
-
-def not_a_token(cluster: SecuredKafka) -> Path:
-    path = cluster.directory / "opaque.token"
-    path.write_text("not.a.token\n")
-    return path
 
 
 @pytest.fixture
@@ -395,7 +248,9 @@ def test_a_password_that_changes_under_a_producer_that_stays(
         assert password not in quiet_logs.text
 
 
-def test_a_token_file_that_is_replaced_under_a_producer_that_stays(cluster: SecuredKafka) -> None:
+def test_a_token_file_that_is_replaced_under_a_producer_that_stays(
+    cluster: SecuredKafka, quiet_logs: pytest.LogCaptureFixture
+) -> None:
     """The broker ends a session with its token; the client logs in anew before."""
     path = cluster.write_token("rotating", 4)
     config = ClientConfig.build(cluster.address(SASL_SSL), properties=cluster.oauth(path.as_uri()))
@@ -406,6 +261,7 @@ def test_a_token_file_that_is_replaced_under_a_producer_that_stays(cluster: Secu
         cluster.write_token("rotating", 4)
         time.sleep(0.3)
     publisher.close()
+    assert "re-authentication failed" not in quiet_logs.text
 
 
 def test_a_client_certificate_that_is_replaced_counts_for_the_next_connection(cluster: SecuredKafka) -> None:
@@ -417,3 +273,37 @@ def test_a_client_certificate_that_is_replaced_counts_for_the_next_connection(cl
         check_connection(config, TOPICS)
     cluster.write_store("turning", cluster.authority.issue_cert("c.example", common_name=USER))
     assert check_connection(config, TOPICS) == {IN: 1, OUT: 1}
+
+
+# The job
+
+
+def test_workers_of_flink_read_the_properties_file_where_they_are(
+    cluster: SecuredKafka, flink: FlinkJobServer, tmp_path: Path
+) -> None:
+    """A bounded copy from topic to topic. What was submitted has the file's path only (`test_client`)."""
+    broker, user = cluster.broker, "flink"
+    broker.create_topics({"flink-in": 2, "flink-out": 1})
+    broker.set_password(user, PASSWORD)
+    for operation, kind, name in (
+        (ACLOperation.READ, ResourceType.TOPIC, "flink-in"),
+        (ACLOperation.WRITE, ResourceType.TOPIC, "flink-out"),
+    ):
+        broker.allow(allowed(operation, kind, name, f"User:{user}"))
+    file = tmp_path / "client.properties"
+    properties = cluster.password("SCRAM-SHA-256", user=user)
+    file.write_text("".join(f"{name}={value}\n" for name, value in properties.items()))
+    admin = ClientConfig.build(broker.bootstrap_servers)
+    publisher = Publisher(admin)
+    publisher.wait([publisher.send("flink-in", b"k%d" % (n % 5), b"%d" % n, []) for n in range(100)])
+    config = ClientConfig.build(cluster.address(SASL_SSL), file)
+    options = [*flink.pipeline_options(), "--shutdown_sources_after_idle_ms=500"]
+    job = kafka_probe.run(options, config, "flink-in", "flink-out", stop_at="end")
+    job.wait_until_finish(60_000)
+    log = AudioLog(admin)
+    records = [
+        record for n in range(5) for record in log.read("flink-out", 0, b"k%d" % n, 0, 100).result(10).records
+    ]
+    assert sorted(int(record.value or b"-1") for record in records) == list(range(100))
+    publisher.close()
+    log.close()
