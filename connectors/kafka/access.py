@@ -31,6 +31,7 @@ from connectors.kafka.errors import (
 READ, WRITE = 3, 4  # of Kafka's AclOperation
 _NAMES = {READ: "READ", WRITE: "WRITE"}
 _MAX_BROKERS = 10
+_NO_TOPIC = (kafka_errors.UnknownTopicOrPartitionError.errno, kafka_errors.InvalidTopicError.errno)
 _TRANSACTION_TIMEOUT_MS = 60_000
 
 
@@ -64,6 +65,17 @@ def check_connection(
             cause = f"it stopped answering ({type(failure.cause).__name__})"
             raise BrokerUnreachable(session.server, cause) from None
     return partitions
+
+
+def topic_exists(config: ClientConfig, topic: str) -> bool:
+    """Whether the cluster has the topic. Raises SettingError or BrokerUnreachable."""
+    with probe.connect(config) as session:
+        try:
+            [found] = session.request(_metadata_request([topic])).topics
+        except SessionFailed as failure:
+            cause = f"it stopped answering ({type(failure.cause).__name__})"
+            raise BrokerUnreachable(session.server, cause) from None
+    return found.error_code not in _NO_TOPIC
 
 
 def _metadata_request(topics: list[str]) -> Any:

@@ -20,15 +20,17 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import kafka
+import kafka.codec
 from kafka import errors as kafka_errors
 
 from connectors.kafka.client_logs import Observed, observing, pin_logger
-from connectors.kafka.consistency import check_consistency, security_protocol, uses_sasl, uses_tls
+from connectors.kafka.consistency import ORIGIN, check_consistency, security_protocol, uses_sasl, uses_tls
 from connectors.kafka.errors import (
     AuthenticationFailed,
     BrokerUnreachable,
     InsecureConnection,
     InvalidBootstrapServers,
+    InvalidProperty,
     KafkaConnectorError,
     NotAuthorized,
     UnreadableCommandConfig,
@@ -82,6 +84,7 @@ class ClientConfig:
         shipped = tuple(sorted(read_properties(path).items())) if ship and path is not None else None
         config = cls(servers, tuple(sorted((properties or {}).items())), path, shipped, insecure)
         settings = config.load()
+        _check_codec(settings)
         if uses_tls(settings):
             build_context(settings)
         return config
@@ -196,6 +199,7 @@ class ClientConfig:
 
     def _open(self, client: Any, defaults: Mapping[str, Any], arguments: Mapping[str, Any]) -> Any:
         pin_logger()
+        _check_codec(self.load())
         wanted = {**_COMMON, **defaults, **self.connection_arguments(), **arguments}
         known = {name: value for name, value in wanted.items() if name in client.DEFAULT_CONFIG}
         with observing() as observed:
@@ -208,6 +212,18 @@ class ClientConfig:
 
             mapped = diagnose(self) or mapped
         raise mapped
+
+
+_CODECS = {"snappy": "python-snappy", "lz4": "lz4", "zstd": "zstandard"}
+
+
+def _check_codec(settings: Mapping[str, Value]) -> None:
+    """Of the codecs only gzip is in Python itself; without its library kafka-python stops at an assertion."""
+    name = settings.get("compression_type")
+    if name in _CODECS and not getattr(kafka.codec, f"has_{name}")():
+        package = _CODECS[str(name)]
+        problem = f"{name} needs the Python package {package}, here and on every worker; gzip needs none"
+        raise InvalidProperty("compression.type", ORIGIN, problem)
 
 
 _REFUSED_LOGIN = (

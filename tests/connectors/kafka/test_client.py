@@ -59,6 +59,13 @@ def test_an_unreadable_file_is_named(tmp_path: Path, content: bytes | None, prob
     assert str(file) in str(caught.value)
 
 
+def test_a_codec_without_its_library_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kafka.codec.has_zstd", lambda: False)
+    with pytest.raises(InvalidProperty, match=r"compression\.type.*zstandard.*gzip needs none"):
+        ClientConfig.build("localhost:9092", properties={"compression.type": "zstd"})
+    ClientConfig.build("localhost:9092", properties={"compression.type": "gzip"})
+
+
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.8.0.1", "[::1]", "kafka.localhost"])
 def test_plaintext_is_fine_on_loopback(host: str) -> None:
     assert ClientConfig.build(f"{host}:9092").bootstrap_servers == f"{host}:9092"
