@@ -76,5 +76,6 @@ METRICS: tuple[Metric, ...] = (
     _counter("records", "records", "records read", "kafka_source"),
     _counter("lost_offsets", "offsets", "records that retention removed unread", "kafka_source"),
     _counter("records", "records", "records written", "kafka_sink"),
+    _counter("undeliverable_records", "records", "records that no repetition can deliver", "kafka_sink"),
     _counter("dropped_records", "records", "partials dropped because the broker was behind", "kafka_sink"),
 )

@@ -10,7 +10,7 @@ import asyncio
 import socket
 from dataclasses import replace
 
-from connectors.kafka.client import check_connection
+from connectors.kafka.access import check_connection
 from connectors.kafka.delivery import PROGRESS_TOPIC
 from connectors.kafka.errors import PartitionsChanged
 from connectors.kafka.topics import ensure_compacted, topic_id
@@ -19,7 +19,7 @@ from connectors.transcribe.errors import AccessDeniedError, TranscribeError
 from pipeline.elements import AudioFormat, SessionSettings
 from pipeline.errors import SettingsError
 from pipeline.service import ServiceSettings
-from pipeline.settings import JobSettings
+from pipeline.settings import EXACTLY_ONCE, JobSettings
 
 _HANDSHAKE_SECONDS = 10.0
 _CONNECT_SECONDS = 5.0
@@ -41,10 +41,15 @@ def check_job(settings: JobSettings) -> JobSettings:
         "--sessions-topic": topics.sessions,
     }
     used = {option: topic for option, topic in wanted.items() if topic is not None}
-    partitions = check_connection(settings.kafka, used)[topics.finals]
+    ids = [f"{settings.sink_id}-0"] if settings.delivery == EXACTLY_ONCE else []
+    partitions = check_connection(
+        settings.kafka, used, group_id=settings.group_id, transactional_ids=ids
+    )[topics.finals]
     kept_for = ensure_compacted(settings.kafka, topics.progress, partitions, setting=PROGRESS_TOPIC)
     if kept_for != partitions:
         raise PartitionsChanged(topics.finals, kept_for, partitions)
+    _ = check_connection(settings.kafka, {PROGRESS_TOPIC: topics.progress}, read=())
+    _ = check_connection(settings.kafka, {PROGRESS_TOPIC: topics.progress}, read=(PROGRESS_TOPIC,))
     audio_topic_id = topic_id(settings.kafka, topics.audio, setting="--input-topic")
     return replace(settings, finals_partitions=partitions, audio_topic_id=audio_topic_id)
 

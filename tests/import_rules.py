@@ -22,10 +22,15 @@ PURE = frozenset(
         "schemas",
         "schemas.errors",
         "schemas.serde",
+        "connectors.kafka.config_providers",
+        "connectors.kafka.consistency",
         "connectors.kafka.errors",
+        "connectors.kafka.jaas",
         "connectors.kafka.log_scan",
         "connectors.kafka.properties",
         "connectors.kafka.records",
+        "connectors.kafka.refused_properties",
+        "connectors.kafka.tokens",
         "connectors.transcribe.clock",
         "connectors.transcribe.endpoint",
         "connectors.transcribe.errors",
@@ -154,6 +159,7 @@ LIBRARIES: dict[str, dict[str, str]] = {
         "deploy.local.demo": EVERYWHERE,  # a plain producer and consumer, as people outside would write them
     },
     "botocore": {
+        "connectors.kafka.msk_iam": EVERYWHERE,
         "connectors.transcribe.credentials": EVERYWHERE,
         "connectors.transcribe.sigv4": EVERYWHERE,
     },

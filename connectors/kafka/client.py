@@ -2,28 +2,29 @@
 
 `ClientConfig.build` merges a Java-style properties file (`--command-config`) with single properties
 (`--kafka-property`), refuses what it does not know, and refuses to send patient data unencrypted over a
-network. The factories add what medstream settles itself. `check_connection` tells at start what is wrong in
-one sentence.
+network. The factories add what medstream settles itself.
 
-kafka-python logs requests, and so passwords and payloads, at DEBUG: its logger is pinned at INFO or above
-here, whatever the root logger says.
+What the file holds does not travel with the configuration: a worker reads it at the same path, and reads it
+anew for every client it opens and every connection that logs in, so that rotated credentials count.
 """
 
 from __future__ import annotations
 
 import ipaddress
-import logging
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import kafka
+import kafka.codec
 from kafka import errors as kafka_errors
-from kafka.net.connection import KafkaConnection
 
+from connectors.kafka.client_logs import Observed, observing, pin_logger
+from connectors.kafka.consistency import ORIGIN, check_consistency, security_protocol, uses_sasl, uses_tls
 from connectors.kafka.errors import (
     AuthenticationFailed,
     BrokerUnreachable,
@@ -32,17 +33,16 @@ from connectors.kafka.errors import (
     InvalidProperty,
     KafkaConnectorError,
     NotAuthorized,
-    UnknownTopic,
     UnreadableCommandConfig,
 )
-from connectors.kafka.properties import Value, parse_properties, to_settings
+from connectors.kafka.login import Login
+from connectors.kafka.properties import Value
+from connectors.kafka.property_files import read_properties, settings_of
+from connectors.kafka.tls import ReloadingContext, build_context
 
 DEFAULT_PORT = 9092
-CHECK_TIMEOUT_SECONDS = 6.0
-"""How long `check_connection` tries to reach a broker."""
 
 _DELIVERY_TIMEOUT_MS = 30_000
-_ENCRYPTED = ("SSL", "SASL_SSL")
 # Seconds, not kafka-python's 30: a broker that is back must be noticed.
 _COMMON: dict[str, Value] = {
     "bootstrap_timeout_ms": 10_000,
@@ -50,59 +50,21 @@ _COMMON: dict[str, Value] = {
     "reconnect_backoff_max_ms": 1_000,
 }
 
-
-class _AtLeastInfo(logging.Filter):
-    """Drops what kafka-python logs below INFO, even when someone lowers its logger's level again."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        return record.levelno >= logging.INFO
-
-
-def pin_logger() -> None:
-    """Keeps kafka-python's loggers at INFO or above: at DEBUG they write passwords and payloads.
-
-    Unless someone asked for INFO, they are at WARNING: each connection is worth a dozen lines to the library.
-    """
-    root = logging.getLogger("kafka")
-    root.setLevel(max(root.level, logging.INFO) if root.level != logging.NOTSET else logging.WARNING)
-    for name in ("kafka", *(name for name in logging.root.manager.loggerDict if name.startswith("kafka."))):
-        logger = logging.getLogger(name)
-        if logger.level != logging.NOTSET:
-            logger.setLevel(max(logger.level, logging.INFO))
-        if not any(isinstance(existing, _AtLeastInfo) for existing in logger.filters):
-            logger.addFilter(_AtLeastInfo())
-
-
-class Observed(logging.Handler):
-    """The exceptions among the arguments of the library's log records.
-
-    `dropped_at_login`: the last connection that was lost had answered ApiVersions and was in its SASL
-    exchange. kafka-python drops the broker's refusal when it arrives together with the end of the
-    connection (3.0.12, KafkaTCPTransport._read_from_sock), so on a busy machine that is all there is to see
-    of a wrong password.
-    """
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.errors: list[BaseException] = []
-        self.dropped_at_login = False
-
-    def emit(self, record: logging.LogRecord) -> None:
-        for argument in record.args if isinstance(record.args, tuple) else ():
-            if isinstance(argument, BaseException):
-                self.errors.append(argument)
-            elif isinstance(argument, KafkaConnection):
-                self.dropped_at_login = bool(argument.sasl_enabled and argument.broker_version)
+Properties = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class ClientConfig:
-    """How to reach the cluster. Hashable and picklable; settings stay out of `repr`, they may hold a
-    password.
-    """
+    """How to reach the cluster. Hashable and picklable; what may hold a password stays out of `repr`."""
 
     bootstrap_servers: str
-    settings: tuple[tuple[str, Value], ...] = field(default=(), repr=False)
+    properties: Properties = field(default=(), repr=False)
+    """Single properties; they win over the file's."""
+    command_config: str | None = None
+    """Absolute path of the properties file, read wherever a client is opened."""
+    shipped: Properties | None = field(default=None, repr=False)
+    """The file's contents for workers that do not have it; None unless asked for."""
+    insecure: bool = False
 
     @classmethod
     def build(
@@ -112,29 +74,44 @@ class ClientConfig:
         properties: Mapping[str, str] | None = None,
         *,
         insecure: bool = False,
+        ship: bool = False,
     ) -> ClientConfig:
-        """Validated configuration; `properties` win over the file. Raises SettingError."""
-        servers = split_servers(bootstrap_servers)
-        settings = _settings_of_file(command_config) if command_config is not None else {}
-        settings |= to_settings(properties or {}, "--kafka-property")
-        _check_consistency(settings)
-        protocol = str(settings.get("security_protocol", "PLAINTEXT"))
-        if protocol not in _ENCRYPTED and not insecure:
-            for host, port in servers:
-                if not _is_loopback(host):
-                    raise InsecureConnection(f"{host}:{port}", protocol)
-        return cls(",".join(f"{host}:{port}" for host, port in servers), tuple(sorted(settings.items())))
+        """Validated configuration; `properties` win over the file. Raises SettingError.
+
+        With `ship` the file's contents travel with it, for workers without the file; secrets are among them.
+        """
+        servers = ",".join(f"{host}:{port}" for host, port in split_servers(bootstrap_servers))
+        path = str(command_config.absolute()) if command_config is not None else None
+        shipped = tuple(sorted(read_properties(path).items())) if ship and path is not None else None
+        config = cls(servers, tuple(sorted((properties or {}).items())), path, shipped, insecure)
+        settings = config.load()
+        _check_codec(settings)
+        if uses_tls(settings):
+            build_context(settings)
+        return config
+
+    def load(self) -> dict[str, Value]:
+        """The settings as files and environment are now (see `properties`). Raises SettingError."""
+        settings = settings_of(self._in_file(), self.command_config, dict(self.properties))
+        check_consistency(settings)
+        self._check_encryption(settings)
+        return settings
+
+    @property
+    def settings(self) -> tuple[tuple[str, Value], ...]:
+        """`load()` as sorted pairs."""
+        return tuple(sorted(self.load().items()))
 
     @property
     def username(self) -> str | None:
         """Name of the SASL user, if there is one."""
-        value = dict(self.settings).get("sasl_plain_username")
+        value = self.load().get("sasl_plain_username")
         return str(value) if value is not None else None
 
     @property
     def delivery_timeout_seconds(self) -> float:
         """`delivery.timeout.ms`, as given or by default."""
-        return float(dict(self.settings).get("delivery_timeout_ms") or _DELIVERY_TIMEOUT_MS) / 1000
+        return float(self.load().get("delivery_timeout_ms") or _DELIVERY_TIMEOUT_MS) / 1000
 
     def consumer(self, **arguments: Any) -> Any:
         """A KafkaConsumer without group subscription, reading committed records only. Raises
@@ -168,27 +145,91 @@ class ClientConfig:
         """A KafkaAdminClient. Raises KafkaConnectorError."""
         return self._open(kafka.KafkaAdminClient, {}, arguments)
 
-    def _open(self, client: Any, defaults: Mapping[str, Any], arguments: Mapping[str, Any]) -> Any:
-        pin_logger()
-        wanted = {**_COMMON, **defaults, **dict(self.settings), **arguments}
-        known = {name: value for name, value in wanted.items() if name in client.DEFAULT_CONFIG}
-        with _observing() as observed:
-            try:
-                return client(bootstrap_servers=self.bootstrap_servers.split(","), **known)
-            except (kafka_errors.KafkaError, OSError) as error:
-                raise self.map_error(error, observed) from None
+    def connection_arguments(self) -> dict[str, Any]:
+        """Every argument of a kafka-python client that comes from the settings, TLS and login included.
+
+        Raises SettingError: also when there is no token or no AWS credentials to log in with.
+        """
+        settings = self.load()
+        own = ("ssl_", "oauth_", "iam_", "sasl_", "login_")
+        arguments: dict[str, Any] = {
+            name: value for name, value in settings.items() if not name.startswith(own)
+        }
+        if uses_tls(settings):
+            arguments["ssl_context"] = tls = _context(self)
+            tls.current()
+        if uses_sasl(settings):
+            arguments |= login_of(self).arguments()
+        return arguments
 
     def map_error(self, error: Exception, observed: Observed | None = None) -> KafkaConnectorError:
         """kafka-python's error as ours; `observed` is what it only logged."""
         causes = [error, *reversed(observed.errors if observed else [])]
-        refused = any(isinstance(cause, _REFUSED_LOGIN) for cause in causes)
-        if refused or (observed and observed.dropped_at_login):
-            mechanism = dict(self.settings).get("sasl_mechanism")
-            return AuthenticationFailed(self.bootstrap_servers, str(mechanism or "SASL"), self.username)
+        for cause in causes:
+            if isinstance(cause, KafkaConnectorError):
+                return cause
+        refused = next((cause for cause in causes if isinstance(cause, _REFUSED_LOGIN)), None)
+        if refused is not None or (observed and observed.dropped_at_login):
+            return self._refused_login()
         for cause in causes:
             if isinstance(cause, kafka_errors.AuthorizationError):
                 return NotAuthorized(_resource(cause), self.bootstrap_servers)
         return BrokerUnreachable(self.bootstrap_servers, _reason(causes))
+
+    def _in_file(self) -> dict[str, str]:
+        if self.command_config is None:
+            return {}
+        try:
+            return read_properties(self.command_config)
+        except UnreadableCommandConfig:
+            if self.shipped is None:
+                raise
+            return dict(self.shipped)
+
+    def _check_encryption(self, settings: Mapping[str, Value]) -> None:
+        if self.insecure:
+            return
+        if not uses_tls(settings):
+            for host, port in split_servers(self.bootstrap_servers):
+                if not _is_loopback(host):
+                    raise InsecureConnection(f"{host}:{port}", security_protocol(settings))
+        url = urlsplit(str(settings.get("oauth_token_url") or ""))
+        if url.scheme == "http" and not _is_loopback(url.hostname or ""):
+            raise InsecureConnection(url.hostname or "", "http", "sasl.oauthbearer.token.endpoint.url")
+
+    def _refused_login(self) -> AuthenticationFailed:
+        login_of(self).refused()
+        settings = self.load()
+        mechanism = str(settings.get("sasl_mechanism") or "SASL")
+        return AuthenticationFailed(self.bootstrap_servers, mechanism, self.username)
+
+    def _open(self, client: Any, defaults: Mapping[str, Any], arguments: Mapping[str, Any]) -> Any:
+        pin_logger()
+        _check_codec(self.load())
+        wanted = {**_COMMON, **defaults, **self.connection_arguments(), **arguments}
+        known = {name: value for name, value in wanted.items() if name in client.DEFAULT_CONFIG}
+        with observing() as observed:
+            try:
+                return client(bootstrap_servers=self.bootstrap_servers.split(","), **known)
+            except (kafka_errors.KafkaError, OSError) as error:
+                mapped = self.map_error(error, observed)
+        if isinstance(mapped, BrokerUnreachable):
+            from connectors.kafka.probe import diagnose
+
+            mapped = diagnose(self) or mapped
+        raise mapped
+
+
+_CODECS = {"snappy": "python-snappy", "lz4": "lz4", "zstd": "zstandard"}
+
+
+def _check_codec(settings: Mapping[str, Value]) -> None:
+    """Of the codecs only gzip is in Python itself; without its library kafka-python stops at an assertion."""
+    name = settings.get("compression_type")
+    if name in _CODECS and not getattr(kafka.codec, f"has_{name}")():
+        package = _CODECS[str(name)]
+        problem = f"{name} needs the Python package {package}, here and on every worker; gzip needs none"
+        raise InvalidProperty("compression.type", ORIGIN, problem)
 
 
 _REFUSED_LOGIN = (
@@ -197,39 +238,25 @@ _REFUSED_LOGIN = (
     kafka_errors.IllegalSaslStateError,
 )
 
-
-def check_connection(config: ClientConfig, topics: Mapping[str, str]) -> dict[str, int]:
-    """Whether the cluster answers, lets us in and has the topics (option name -> topic), within about 8
-    seconds.
-
-    Returns each topic's number of partitions. Raises BrokerUnreachable, AuthenticationFailed, NotAuthorized,
-    UnknownTopic.
-    """
-    timeout_ms = round(CHECK_TIMEOUT_SECONDS * 1000)
-    admin = config.admin(
-        bootstrap_timeout_ms=timeout_ms, request_timeout_ms=timeout_ms, reconnect_backoff_max_ms=250
-    )
-    try:
-        described = admin.describe_topics(sorted(set(topics.values()))) if topics else []
-    except kafka_errors.KafkaError as error:
-        raise config.map_error(error) from None
-    finally:
-        admin.close()
-    found = {topic["name"]: topic for topic in described}
-    return {topic: _partitions(config, found.get(topic), topic, option) for option, topic in topics.items()}
+_CONTEXTS: dict[ClientConfig, ReloadingContext] = {}
+_LOGINS: dict[ClientConfig, Login] = {}
+_LOCK = threading.Lock()
 
 
-def _partitions(config: ClientConfig, description: Mapping[str, Any] | None, topic: str, option: str) -> int:
-    code = (
-        description["error_code"]
-        if description is not None
-        else kafka_errors.UnknownTopicOrPartitionError.errno
-    )
-    if code == kafka_errors.TopicAuthorizationFailedError.errno:
-        raise NotAuthorized(f"topic {topic!r} ({option})", config.bootstrap_servers)
-    if description is None or code:
-        raise UnknownTopic(topic, option, config.bootstrap_servers)
-    return len(description["partitions"])
+def login_of(config: ClientConfig) -> Login:
+    """The process's login for this configuration."""
+    with _LOCK:
+        if config not in _LOGINS:
+            host = split_servers(config.bootstrap_servers)[0][0]
+            _LOGINS[config] = Login(config.load, host)
+        return _LOGINS[config]
+
+
+def _context(config: ClientConfig) -> ReloadingContext:
+    with _LOCK:
+        if config not in _CONTEXTS:
+            _CONTEXTS[config] = ReloadingContext(config.load)
+        return _CONTEXTS[config]
 
 
 def split_servers(value: str) -> list[tuple[str, int]]:
@@ -256,53 +283,6 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(name).is_loopback
     except ValueError:
         return False
-
-
-def _settings_of_file(path: Path) -> dict[str, Value]:
-    try:
-        properties = parse_properties(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UnreadableCommandConfig(str(path), error.strerror or type(error).__name__) from None
-    except UnicodeDecodeError:
-        raise UnreadableCommandConfig(str(path), "it is not UTF-8 text") from None
-    except ValueError as error:
-        raise UnreadableCommandConfig(str(path), str(error)) from None
-    return to_settings(properties, f"{path} (--command-config)")
-
-
-def _check_consistency(settings: Mapping[str, Value]) -> None:
-    protocol = str(settings.get("security_protocol", "PLAINTEXT"))
-    origin = "--command-config or --kafka-property"
-    if protocol.startswith("SASL_"):
-        mechanism = settings.get("sasl_mechanism")
-        if mechanism is None:
-            raise InvalidProperty("sasl.mechanism", origin, f"is needed with security.protocol={protocol}")
-        if mechanism != "AWS_MSK_IAM" and "sasl_plain_password" not in settings:
-            raise InvalidProperty("sasl.jaas.config", origin, f"is needed with sasl.mechanism={mechanism}")
-    elif "sasl_mechanism" in settings or "sasl_plain_password" in settings:
-        problem = f"{protocol} sends no SASL login; use SASL_SSL"
-        raise InvalidProperty("security.protocol", origin, problem)
-    for argument, name in (
-        ("ssl_cafile", "ssl.truststore.location"),
-        ("ssl_certfile", "ssl.keystore.location"),
-    ):
-        file = settings.get(argument)
-        if file is not None and not Path(str(file)).is_file():
-            raise InvalidProperty(name, origin, f"there is no file {file}")
-
-
-@contextmanager
-def _observing() -> Iterator[Observed]:
-    """What kafka-python logs while it retries; a refused login ends in a bootstrap timeout, and the cause
-    is in the arguments of its log records only (3.0.12, KafkaConnectionManager._do_bootstrap and _connect).
-    """
-    observed = Observed()
-    logger = logging.getLogger("kafka")
-    logger.addHandler(observed)
-    try:
-        yield observed
-    finally:
-        logger.removeHandler(observed)
 
 
 def _reason(causes: list[BaseException]) -> str:

@@ -8,8 +8,12 @@
     |   +-- InvalidBootstrapServers
     |   +-- InsecureConnection
     |   +-- UnknownTopic
+    |   +-- WrongSecurityProtocol    TLS where the broker speaks none, a login where it takes none, ...
+    |   +-- TlsFailed                certificates: ours, or the broker's
     |   +-- AuthenticationFailed
     |   +-- NotAuthorized
+    |   +-- TokenRequestFailed       no OAuth token; retryable when the endpoint was away
+    |   +-- AwsCredentialsNotFound   for AWS_MSK_IAM; also: no region
     |   +-- PartitionsChanged        of the output topic, under a running job
     |   +-- NotCompacted
     |   +-- NoCompactedTopic         there is none, and it cannot be created
@@ -77,12 +81,15 @@ class InvalidBootstrapServers(SettingError):
 
 
 class InsecureConnection(SettingError):
-    """Patients' audio would cross the network unencrypted."""
+    """Patients' audio, or a secret, would cross the network unencrypted."""
 
-    def __init__(self, server: str, protocol: str) -> None:
+    def __init__(self, server: str, protocol: str, setting: str = "--bootstrap-servers") -> None:
+        what, remedy = "patient data", "Set security.protocol=SSL or SASL_SSL in --command-config"
+        if protocol == "http":
+            what, remedy = "the client's secret", "Name an https:// address"
         super().__init__(
-            f"{protocol} would send patient data unencrypted to {server} (--bootstrap-servers). "
-            "Set security.protocol=SSL or SASL_SSL in --command-config, or pass --insecure to accept it."
+            f"{protocol} would send {what} unencrypted to {server} ({setting}). "
+            f"{remedy}, or pass --insecure to accept it."
         )
         self.server = server
         self.protocol = protocol
@@ -99,28 +106,95 @@ class UnknownTopic(SettingError):
         self.setting = setting
 
 
-class AuthenticationFailed(SettingError):
-    """The broker refused the credentials or the SASL mechanism."""
+class WrongSecurityProtocol(SettingError):
+    """The broker's listener is of another kind than security.protocol says."""
 
-    def __init__(self, servers: str, mechanism: str | None, username: str | None) -> None:
+    def __init__(self, server: str, protocol: str, found: str, remedy: str) -> None:
+        super().__init__(f"Kafka at {server} {found}, but security.protocol is {protocol}. {remedy}")
+        self.server = server
+        self.protocol = protocol
+
+
+class TlsFailed(SettingError):
+    """No TLS connection, for a reason that a setting mends; `setting` is the property's name."""
+
+    def __init__(self, server: str, setting: str, problem: str, remedy: str) -> None:
+        super().__init__(f"No TLS connection to Kafka at {server} ({setting}): {problem}. {remedy}")
+        self.server = server
+        self.setting = setting
+        self.problem = problem
+
+
+_LOGIN_REMEDIES = {
+    "OAUTHBEARER": "Check the token's issuer, audience and expiry, and clientId, clientSecret and scope in "
+    "sasl.jaas.config (--command-config).",
+    "AWS_MSK_IAM": "Check the AWS credentials, their kafka-cluster:Connect permission, the region and this "
+    "machine's clock; awsProfileName and awsRoleArn are options in sasl.jaas.config (--command-config).",
+}
+_PASSWORD_REMEDY = (
+    "Check sasl.mechanism and the username and password in sasl.jaas.config (--command-config)."  # noqa: S105
+)
+
+
+class AuthenticationFailed(SettingError):
+    """The broker refused the credentials or the SASL mechanism; `reason` is the broker's own, or why not."""
+
+    def __init__(
+        self,
+        servers: str,
+        mechanism: str | None,
+        username: str | None,
+        reason: str | None = None,
+        remedy: str | None = None,
+    ) -> None:
         who = f" for user {username!r}" if username else ""
-        super().__init__(
-            f"Kafka at {servers} refused the {mechanism or 'SASL'} login{who}. "
-            "Check sasl.mechanism and the username and password in sasl.jaas.config (--command-config)."
-        )
+        why = f": {reason.rstrip('. ')}" if reason else ""
+        remedy = remedy or _LOGIN_REMEDIES.get(mechanism or "", _PASSWORD_REMEDY)
+        super().__init__(f"Kafka at {servers} refused the {mechanism or 'SASL'} login{who}{why}. {remedy}")
         self.username = username
         self.mechanism = mechanism
+        self.reason = reason
 
 
 class NotAuthorized(SettingError):
-    """The broker knows the user but does not allow the operation."""
+    """The broker knows the user but does not allow the operation (READ, WRITE ... as in ACLs)."""
 
-    def __init__(self, resource: str, servers: str) -> None:
+    def __init__(self, resource: str, servers: str, operation: str | None = None) -> None:
         super().__init__(
-            f"Kafka at {servers} does not allow this user to use {resource}. "
-            "Grant the ACL or change the user in sasl.jaas.config (--command-config)."
+            f"Kafka at {servers} does not allow this user to {operation or 'use'} {resource}. "
+            f"Grant the ACL{f' (operation {operation})' if operation else ''} or change the user in "
+            "sasl.jaas.config, or the client certificate (--command-config)."
         )
         self.resource = resource
+        self.operation = operation
+
+
+class TokenRequestFailed(SettingError):
+    """There is no OAuth token to log in with. `where` is an address or a file; `problem` has no secret."""
+
+    def __init__(self, where: str, problem: str, *, retryable: bool = False) -> None:
+        remedy = "Check the address, and clientId, clientSecret and scope in sasl.jaas.config"
+        if "://" not in where:
+            remedy = "Whoever writes the file must replace the token before it expires; check the path"
+        super().__init__(
+            f"No OAuth token from {where} (sasl.oauthbearer.token.endpoint.url): {problem}. "
+            f"{remedy} (--command-config)."
+        )
+        self.where = where
+        self.problem = problem
+        self.retryable = retryable
+
+
+class AwsCredentialsNotFound(SettingError):
+    """AWS_MSK_IAM needs credentials and a region; `problem` says what is missing."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(
+            f"The AWS_MSK_IAM login is not possible: {problem}. Set AWS_ACCESS_KEY_ID and "
+            "AWS_SECRET_ACCESS_KEY, run with a role, or name awsProfileName or awsRoleArn (and awsRegion) in "
+            "sasl.jaas.config (--command-config)."
+        )
+        self.problem = problem
 
 
 class PartitionsChanged(SettingError):

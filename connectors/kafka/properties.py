@@ -1,8 +1,12 @@
-"""Java-style client properties, as every Kafka tool takes them, to kafka-python's keyword arguments. Pure.
+"""Java-style client properties, as every Kafka tool takes them, to settings. Pure.
 
-`parse_properties` reads the text of a `.properties` file; `to_settings` translates names and values. A
-property that is not in the table is refused with the nearest name, and so is one that medstream sets
-itself, so that no line of the file is without effect.
+`parse_properties` reads the text of a `.properties` file; `to_settings` translates names and values. The
+names are those of Kafka's consumer, producer and admin client (4.4). One that is not in the table is refused:
+with the nearest name, or with the reason why it has no effect here, so that no line of the file is without
+effect.
+
+Settings are kafka-python's keyword arguments and, for what it does not know, our own: `ssl_cadata`,
+`ssl_certdata`, `ssl_keydata` (PEM text), `ssl_ciphers`, `ssl_protocols`, `oauth_...` and `iam_...`.
 """
 
 from __future__ import annotations
@@ -12,11 +16,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from connectors.kafka.errors import InvalidProperty, UnknownProperty
+from connectors.kafka.jaas import read_jaas
+from connectors.kafka.refused_properties import reason_for_refusal
 
 Value = str | int | bool | None
 
 PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
-MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "AWS_MSK_IAM")
+MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER", "AWS_MSK_IAM")
 
 
 def parse_properties(text: str) -> dict[str, str]:
@@ -111,6 +117,55 @@ def _hostname_check(value: str) -> bool:
     return _choice("https", "")(value) == "https"
 
 
+def _pem_only(value: str) -> Value:
+    if value.upper() != "PEM":
+        raise ValueError(
+            "only PEM stores can be read; convert yours with `keytool -importkeystore ... "
+            "-deststoretype PKCS12` and `openssl pkcs12 -in FILE -out FILE.pem`"
+        )
+    return None
+
+
+def _pem(value: str) -> str:
+    if "-----BEGIN" not in value:
+        raise ValueError("must be PEM text (-----BEGIN ...)")
+    return value + "\n"
+
+
+def _protocols(value: str) -> str:
+    names = [name.strip() for name in value.split(",") if name.strip()]
+    if not names or not set(names) <= set(TLS_PROTOCOLS):
+        raise ValueError(f"must list some of {', '.join(TLS_PROTOCOLS)}; older ones are not offered")
+    return ",".join(names)
+
+
+def _token_url(value: str) -> str:
+    if not re.match(r"(https?|file)://", value):
+        raise ValueError("must be an https:// address, or file:///... for a file that holds the token")
+    return value
+
+
+def _class(*names: str) -> Callable[[str], Value]:
+    """A Java class that does what happens here anyway; another one cannot be used."""
+
+    def read(value: str) -> Value:
+        if value.rsplit(".", 1)[-1] not in names:
+            raise ValueError(f"classes of Java's client cannot be used; known are {', '.join(names)}")
+        return None
+
+    return read
+
+
+TLS_PROTOCOLS = ("TLSv1.2", "TLSv1.3")
+IAM_OVER_OAUTH = "IAMOAuthBearerLoginCallbackHandler"
+_IGNORED = ""  # the value is checked, and says what is so anyway
+
+
+def _login_handler(value: str) -> Value:
+    _class("OAuthBearerLoginCallbackHandler", IAM_OVER_OAUTH)(value)
+    return True if value.endswith(IAM_OVER_OAUTH) else None
+
+
 TABLE: dict[str, Setting] = {
     "client.dns.lookup": Setting(
         "client_dns_lookup", _choice("use_all_dns_ips", "resolve_canonical_bootstrap_servers_only")
@@ -124,15 +179,37 @@ TABLE: dict[str, Setting] = {
     "reconnect.backoff.ms": Setting("reconnect_backoff_ms", _integer),
     "request.timeout.ms": Setting("request_timeout_ms", _integer),
     "retry.backoff.ms": Setting("retry_backoff_ms", _integer),
-    "sasl.kerberos.service.name": Setting("sasl_kerberos_service_name", str),
-    "sasl.mechanism": Setting("sasl_mechanism", _choice(*MECHANISMS)),
     "security.protocol": Setting("security_protocol", _choice(*PROTOCOLS)),
     "send.buffer.bytes": Setting("send_buffer_bytes", _integer),
-    "ssl.cipher.suites": Setting("ssl_ciphers", lambda value: value.replace(",", ":")),
+    # TLS
+    "ssl.cipher.suites": Setting("ssl_ciphers", str),
+    "ssl.enabled.protocols": Setting("ssl_protocols", _protocols),
     "ssl.endpoint.identification.algorithm": Setting("ssl_check_hostname", _hostname_check),
     "ssl.key.password": Setting("ssl_password", str),
+    "ssl.keystore.certificate.chain": Setting("ssl_certdata", _pem),
+    "ssl.keystore.key": Setting("ssl_keydata", _pem),
     "ssl.keystore.location": Setting("ssl_certfile", str),
+    "ssl.keystore.type": Setting(_IGNORED, _pem_only),
+    "ssl.protocol": Setting("ssl_protocol", _choice("TLS", *TLS_PROTOCOLS)),
+    "ssl.truststore.certificates": Setting("ssl_cadata", _pem),
     "ssl.truststore.location": Setting("ssl_cafile", str),
+    "ssl.truststore.type": Setting(_IGNORED, _pem_only),
+    # SASL
+    "sasl.client.callback.handler.class": Setting(
+        _IGNORED, _class("IAMClientCallbackHandler", IAM_OVER_OAUTH)
+    ),
+    "sasl.login.callback.handler.class": Setting("iam_over_oauth", _login_handler),
+    "sasl.login.connect.timeout.ms": Setting("oauth_connect_timeout_ms", _integer),
+    "sasl.login.read.timeout.ms": Setting("oauth_read_timeout_ms", _integer),
+    "sasl.mechanism": Setting("sasl_mechanism", _choice(*MECHANISMS)),
+    "sasl.oauthbearer.client.credentials.client.id": Setting("oauth_client_id", str),
+    "sasl.oauthbearer.client.credentials.client.secret": Setting("oauth_client_secret", str),
+    "sasl.oauthbearer.header.urlencode": Setting("oauth_header_urlencode", _boolean),
+    "sasl.oauthbearer.jwt.retriever.class": Setting(
+        _IGNORED, _class("DefaultJwtRetriever", "ClientCredentialsJwtRetriever", "FileJwtRetriever")
+    ),
+    "sasl.oauthbearer.scope": Setting("oauth_scope", str),
+    "sasl.oauthbearer.token.endpoint.url": Setting("oauth_token_url", _token_url),
     # readers
     "check.crcs": Setting("check_crcs", _boolean),
     "fetch.max.bytes": Setting("fetch_max_bytes", _integer),
@@ -147,32 +224,15 @@ TABLE: dict[str, Setting] = {
     "linger.ms": Setting("linger_ms", _integer),
     "max.block.ms": Setting("max_block_ms", _integer),
     "max.request.size": Setting("max_request_size", _integer),
+    "transaction.timeout.ms": Setting("transaction_timeout_ms", _integer),
 }
 
-SET_BY_MEDSTREAM: dict[str, str] = {
-    "acks": "medstream always waits for all in-sync replicas",
-    "auto.offset.reset": "use --start-from",
-    "bootstrap.servers": "use --bootstrap-servers",
-    "enable.auto.commit": "offsets are committed with Beam's checkpoints",
-    "enable.idempotence": "medstream's producer is always idempotent",
-    "group.id": "use --group-id",
-    "key.deserializer": "medstream reads the bytes itself",
-    "key.serializer": "medstream writes the bytes itself",
-    "max.poll.records": "use the source's own limit",
-    "transactional.id": "medstream names its transactions itself",
-    "value.deserializer": "medstream reads the bytes itself",
-    "value.serializer": "medstream writes the bytes itself",
-}
-
-_STORE_TYPES = ("ssl.keystore.type", "ssl.truststore.type")
-_UNUSED_WITH_PEM = ("ssl.keystore.password", "ssl.truststore.password")
 _JAAS = "sasl.jaas.config"
-_LOGIN_MODULES = ("PlainLoginModule", "ScramLoginModule", "IAMLoginModule")
-NAMES = tuple(sorted({*TABLE, _JAAS, *_STORE_TYPES}))
+NAMES = tuple(sorted({*TABLE, _JAAS, "config.providers"}))
 
 
 def to_settings(properties: Mapping[str, str], origin: str) -> dict[str, Value]:
-    """kafka-python's keyword arguments for the properties; `origin` is where they stand, for messages.
+    """Settings for the properties; `origin` is where they stand, for messages.
 
     Raises UnknownProperty, InvalidProperty.
     """
@@ -184,47 +244,20 @@ def to_settings(properties: Mapping[str, str], origin: str) -> dict[str, Value]:
             raise InvalidProperty(name, origin, str(error)) from None
         except LookupError:
             raise UnknownProperty(name, origin, NAMES) from None
-    if "ssl_certfile" in settings:  # a PEM key store holds the key and its certificate chain
-        settings["ssl_keyfile"] = settings["ssl_certfile"]
     return settings
 
 
-def _read(name: str, value: str) -> dict[str, Value]:
+def _read(name: str, value: str) -> Mapping[str, Value]:
     """Settings of one property. Raises ValueError with what is wrong, LookupError for an unknown name."""
-    if name in SET_BY_MEDSTREAM:
-        raise ValueError(f"is not taken here: {SET_BY_MEDSTREAM[name]}")
+    reason = reason_for_refusal(name)
+    if reason is not None:
+        raise ValueError(f"is not taken here: {reason}")
     if name == _JAAS:
-        return _read_jaas(value)
-    if name in _STORE_TYPES:
-        if value.upper() != "PEM":
-            raise ValueError(
-                "only PEM stores can be read; convert yours with `keytool -importkeystore ... "
-                "-deststoretype PKCS12` and `openssl pkcs12 -in FILE -out FILE.pem`"
-            )
-        return {}
-    if name in _UNUSED_WITH_PEM:
-        raise ValueError("PEM stores have no password; for an encrypted key use ssl.key.password")
+        return read_jaas(value)
     setting = TABLE[name]
-    return {setting.argument: setting.read(value)}
+    return {setting.argument: setting.read(value)} if setting.argument else _checked(setting.read(value))
 
 
-def _read_jaas(value: str) -> dict[str, Value]:
-    """Username and password of `org.apache.kafka...ScramLoginModule required username="u" password="p";`."""
-    match = re.fullmatch(
-        r"\s*([\w.$]+)\s+(?:required|requisite|sufficient|optional)\b(.*?);?\s*", value, re.DOTALL
-    )
-    if match is None:
-        raise ValueError('must read `LOGIN_MODULE required username="..." password="...";`')
-    module = match[1].rsplit(".", 1)[-1]
-    if module not in _LOGIN_MODULES:
-        raise ValueError(f"the login module must be one of {', '.join(_LOGIN_MODULES)}")
-    if module == "IAMLoginModule":
-        return {}
-    options = {
-        name: re.sub(r"\\(.)", r"\1", quoted) if quoted or not bare else bare
-        for name, quoted, bare in re.findall(r'(\w+)\s*=\s*(?:"((?:\\.|[^"\\])*)"|([^\s";]+))', match[2])
-    }
-    missing = [name for name in ("username", "password") if name not in options]
-    if missing:
-        raise ValueError(f"{' and '.join(missing)} missing")
-    return {"sasl_plain_username": options["username"], "sasl_plain_password": options["password"]}
+def _checked(_: Value) -> dict[str, Value]:
+    """A value that is right and changes nothing."""
+    return {}

@@ -3,6 +3,9 @@
 kafka-python's `send` has no back-pressure: it buffers without limit while a broker is away. Here `send`
 blocks while more than `max_in_flight_bytes` are unacknowledged, and gives up after the delivery timeout. A
 producer that failed fatally is replaced, so that the runner's retry of the bundle finds a working one.
+
+A record that can never be delivered fails what is in flight with it: kafka-python's idempotent producer takes
+any refused batch for its end. `undelivered` finds the culprit by sending what failed once more, one by one.
 """
 
 from __future__ import annotations
@@ -15,8 +18,9 @@ from typing import Any
 
 from kafka import errors as kafka_errors
 
+from connectors.kafka.access import topic_exists
 from connectors.kafka.client import ClientConfig
-from connectors.kafka.errors import DeliveryFailed, KafkaConnectorError, RecordTooLarge
+from connectors.kafka.errors import DeliveryFailed, KafkaConnectorError, RecordTooLarge, UnknownTopic
 
 MAX_IN_FLIGHT_BYTES = 16 * 1024 * 1024
 _RECORD_OVERHEAD_BYTES = 100
@@ -24,6 +28,14 @@ _GRACE_SECONDS = 2.0
 """How much longer than the producer's own delivery timeout an acknowledgement is waited for."""
 
 Headers = Sequence[tuple[str, bytes]]
+UNDELIVERABLE = (RecordTooLarge, UnknownTopic)
+"""What no retry mends, and what says nothing about other records."""
+_UNKNOWN_TOPIC_SECONDS = 30.0
+"""How long a topic that does not exist is remembered: each attempt blocks for max.block.ms."""
+
+
+Record = tuple[str, bytes | None, bytes | None, Headers]
+"""topic, key, value, headers"""
 
 
 class Delivery:
@@ -65,6 +77,7 @@ class Publisher:
         self._room = threading.Condition()
         self._in_flight_bytes = 0
         self._producer: Any = None
+        self._unknown_topics: dict[str, float] = {}
         self._timeout_seconds = config.delivery_timeout_seconds
 
     @property
@@ -83,8 +96,11 @@ class Publisher:
     ) -> Delivery:
         """Hand one record to the producer; blocks while too much is in flight. `partition` None: by the key.
 
-        Raises RecordTooLarge, DeliveryFailed (no room or no topic metadata in time), BrokerUnreachable.
+        Raises RecordTooLarge, UnknownTopic, DeliveryFailed (no room or no topic metadata in time),
+        BrokerUnreachable.
         """
+        if self._unknown_topics and self._unknown_topics.get(topic, 0.0) > time.monotonic():
+            raise UnknownTopic(topic, "topic of the record", self._config.bootstrap_servers)
         size = _RECORD_OVERHEAD_BYTES + len(key or b"") + len(value or b"")
         size += sum(len(name) + len(content) for name, content in headers)
         producer = self._reserve(topic, size)
@@ -92,7 +108,7 @@ class Publisher:
             future = producer.send(topic, key=key, value=value, headers=list(headers), partition=partition)
         except Exception as error:
             self._release(size)
-            raise self._mapped(topic, size, error) from None
+            raise self._refusal(topic, size, error) from None
         future.add_both(lambda _: self._release(size))
         return Delivery(topic, future, size, producer)
 
@@ -106,6 +122,31 @@ class Publisher:
             if error is not None:
                 self._replace(delivery.producer)
                 raise self._mapped(delivery.topic, delivery.size_bytes, error) from None
+
+    def undelivered(
+        self, sent: Iterable[tuple[Record, Delivery]]
+    ) -> list[tuple[Record, KafkaConnectorError]]:
+        """Wait for all; the records that can never be delivered, with the reason (UNDELIVERABLE).
+
+        What failed together with one of them is sent again, in its order. Raises the first other failure.
+        """
+        deadline = time.monotonic() + self._timeout_seconds + _GRACE_SECONDS
+        failed = []
+        for record, delivery in sent:
+            error = delivery.outcome(max(0.0, deadline - time.monotonic()))
+            if error is not None:
+                self._replace(delivery.producer)
+                failed.append((record, self._mapped(delivery.topic, delivery.size_bytes, error)))
+        causes = [error for _, error in failed]
+        if causes and not any(isinstance(error, UNDELIVERABLE) for error in causes):
+            raise causes[0]
+        lost: list[tuple[Record, KafkaConnectorError]] = []
+        for record, _ in failed:
+            try:
+                self.wait([self.send(*record)])
+            except UNDELIVERABLE as error:
+                lost.append((record, error))
+        return lost
 
     def collect(self, deliveries: Iterable[Delivery]) -> tuple[int, list[Delivery]]:
         """Without waiting: how many of the deliveries have failed, and those still under way."""
@@ -174,6 +215,15 @@ class Publisher:
                 self._producer = None
         with contextlib.suppress(Exception):
             failed.close(timeout=0)
+
+    def _refusal(self, topic: str, size: int, error: Exception) -> KafkaConnectorError:
+        """Why `send` itself failed: an unknown topic ends in a timeout, like a broker that is gone."""
+        if isinstance(error, kafka_errors.KafkaTimeoutError):
+            with contextlib.suppress(KafkaConnectorError):
+                if not topic_exists(self._config, topic):
+                    self._unknown_topics[topic] = time.monotonic() + _UNKNOWN_TOPIC_SECONDS
+                    return UnknownTopic(topic, "topic of the record", self._config.bootstrap_servers)
+        return self._mapped(topic, size, error)
 
     def _mapped(self, topic: str, size: int, error: Exception) -> KafkaConnectorError:
         if isinstance(error, KafkaConnectorError):

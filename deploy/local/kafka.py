@@ -17,13 +17,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from kafka import KafkaAdminClient
-from kafka.admin import ScramMechanism, UserScramCredentialUpsertion
+from kafka.admin import ACL, ScramMechanism, UserScramCredentialUpsertion
 from kafka.errors import KafkaError
 from rich.console import Console
 
 from deploy.local.errors import ServerFailed
 from deploy.local.jars import KAFKA_LOCK, ensure_jars
 from deploy.local.java import class_path, java_executable
+from deploy.local.kafka_security import BrokerSecurity
 from deploy.local.processes import ChildProcess, accepts_connections, tail_of
 from deploy.local.server import LocalServer
 
@@ -63,7 +64,8 @@ _PROPERTIES = {
 class KafkaBroker(LocalServer):
     """One broker in `directory`; with `sasl_scram` (user to password) it has a second listener with SASL.
 
-    `properties` are added to server.properties and win over ours.
+    `security` adds listeners with TLS and SASL, and ACLs (`kafka_security`). `properties` are added to
+    server.properties and win over ours.
     """
 
     name = "Kafka"
@@ -73,6 +75,7 @@ class KafkaBroker(LocalServer):
         directory: Path,
         *,
         sasl_scram: Mapping[str, str] | None = None,
+        security: BrokerSecurity | None = None,
         properties: Mapping[str, str] | None = None,
         java: Path | None = None,
         console: Console | None = None,
@@ -80,10 +83,14 @@ class KafkaBroker(LocalServer):
     ) -> None:
         super().__init__(directory, detached=detached)
         self._users = dict(sasl_scram or {})
+        self._security = security
         self._extra_properties = dict(properties or {})
         self._java = java
         self._console = console
-        self._ports = self._ports_for(["PLAINTEXT", "CONTROLLER", *(["SASL"] if self._users else [])])
+        secured = list(security.listeners) if security is not None else []
+        self._ports = self._ports_for(
+            ["PLAINTEXT", "CONTROLLER", *(["SASL"] if self._users else []), *secured]
+        )
 
     @property
     def log_path(self) -> Path:
@@ -98,6 +105,20 @@ class KafkaBroker(LocalServer):
     def sasl_bootstrap_servers(self) -> str:
         """`host:port` of the SASL_PLAINTEXT listener. Raises KeyError without `sasl_scram`."""
         return f"127.0.0.1:{self._ports['SASL']}"
+
+    def port(self, listener: str) -> int:
+        """Port of a listener by its name (`kafka_security`). Raises KeyError if there is none."""
+        return self._ports[listener]
+
+    def allow(self, *acls: ACL) -> None:
+        """Create ACLs. Raises kafka.errors.KafkaError."""
+        with self._admin() as admin:
+            admin.create_acls(list(acls))
+
+    def set_password(self, user: str, password: str) -> None:
+        """Give a SCRAM user a password, whether the user exists or not. Raises kafka.errors.KafkaError."""
+        with self._admin() as admin:
+            _set_passwords(admin, {user: password})
 
     def create_topics(self, partitions: Mapping[str, int], configs: Mapping[str, str] | None = None) -> None:
         """Create topics with these partition counts, all with `configs`; returns when they have leaders.
@@ -138,11 +159,8 @@ class KafkaBroker(LocalServer):
             return False
 
     def _has_users(self, admin: KafkaAdminClient) -> bool:
-        credentials = [
-            UserScramCredentialUpsertion(user, ScramMechanism.SCRAM_SHA_512, password)
-            for user, password in self._users.items()
-        ]
-        return not credentials or not any(admin.alter_user_scram_credentials(credentials).values())
+        users = {**self._users, **(self._security.users if self._security is not None else {})}
+        return not users or _set_passwords(admin, users)
 
     @contextmanager
     def _admin(self) -> Iterator[KafkaAdminClient]:
@@ -158,14 +176,18 @@ class KafkaBroker(LocalServer):
 
     def _write_properties(self) -> Path:
         listeners = {name: f"{name}://127.0.0.1:{port}" for name, port in self._ports.items()}
+        protocols = {"PLAINTEXT": "PLAINTEXT", "CONTROLLER": "PLAINTEXT", "SASL": "SASL_PLAINTEXT"}
+        if self._security is not None:
+            protocols |= self._security.listeners
         properties = {
             **_PROPERTIES,
             "controller.quorum.voters": f"1@127.0.0.1:{self._ports['CONTROLLER']}",
             "listeners": ",".join(listeners.values()),
             "advertised.listeners": ",".join(url for name, url in listeners.items() if name != "CONTROLLER"),
-            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL:SASL_PLAINTEXT",
+            "listener.security.protocol.map": ",".join(f"{name}:{kind}" for name, kind in protocols.items()),
             "log.dirs": str(self._data),
             **(_SCRAM_PROPERTIES if self._users else {}),
+            **(self._security.properties() if self._security is not None else {}),
             **self._extra_properties,
         }
         path = self.directory / "server.properties"
@@ -188,6 +210,17 @@ _SCRAM_PROPERTIES = {
         "org.apache.kafka.common.security.scram.ScramLoginModule required;"
     ),
 }
+
+
+def _set_passwords(admin: KafkaAdminClient, users: Mapping[str, str]) -> bool:
+    """Whether it worked. One request for each mechanism: Kafka refuses to change a user twice in one."""
+    for mechanism in (ScramMechanism.SCRAM_SHA_512, ScramMechanism.SCRAM_SHA_256):
+        credentials = [
+            UserScramCredentialUpsertion(user, mechanism, password) for user, password in users.items()
+        ]
+        if any(admin.alter_user_scram_credentials(credentials).values()):
+            return False
+    return True
 
 
 def _new_cluster_id() -> str:

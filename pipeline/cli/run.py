@@ -7,7 +7,6 @@ Whatever is not an option of ours goes to Beam (`--runner`, `--job_endpoint`, `-
 from __future__ import annotations
 
 import signal
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -17,6 +16,7 @@ from connectors.transcribe.credentials import resolve_region
 from connectors.transcribe.endpoint import HTTP2, TRANSPORTS
 from pipeline.cli import logs
 from pipeline.cli.delivery_options import Delivery, ProgressRetentionHours, ProgressTopic, SinkId
+from pipeline.cli.kafka_options import CommandConfig, KafkaProperty, ShipCommandConfig, properties_of
 from pipeline.cli.service_options import (
     CaFile,
     EndpointUrl,
@@ -92,12 +92,9 @@ def run(
     progress_topic: ProgressTopic = None,
     sink_id: SinkId = None,
     progress_retention_hours: ProgressRetentionHours = 24.0,
-    command_config: Annotated[
-        Path | None, _option("Java-style properties of the Kafka clients (TLS, SASL).", "COMMAND_CONFIG")
-    ] = None,
-    kafka_property: Annotated[
-        list[str] | None, _option("One Kafka client property, KEY=VALUE; may be repeated.")
-    ] = None,
+    command_config: CommandConfig = None,
+    ship_command_config: ShipCommandConfig = False,
+    kafka_property: KafkaProperty = None,
     start_from: Annotated[
         str,
         _option("Start without checkpoint: committed (else earliest), earliest, latest.", "START_FROM"),
@@ -139,7 +136,11 @@ def run(
     _configure_logs(log_level)
     settings = JobSettings(
         kafka=ClientConfig.build(
-            bootstrap_servers, command_config, _properties(kafka_property or []), insecure=insecure
+            bootstrap_servers,
+            command_config,
+            properties_of(kafka_property),
+            insecure=insecure,
+            ship=ship_command_config,
         ),
         topics=Topics(
             audio=input_topic,
@@ -237,16 +238,6 @@ def _configure_logs(log_level: str) -> None:
         logs.configure(log_level)
     except ValueError as error:
         raise SettingsError("--log-level", str(error)) from None
-
-
-def _properties(pairs: list[str]) -> dict[str, str]:
-    found = {}
-    for pair in pairs:
-        name, separator, value = pair.partition("=")
-        if not separator:
-            raise SettingsError("--kafka-property", f"{name!r} has no value; expected KEY=VALUE")
-        found[name.strip()] = value
-    return found
 
 
 def _one_of(option: str, value: str, allowed: tuple[str, ...]) -> str:

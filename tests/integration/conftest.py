@@ -14,6 +14,7 @@ import pytest
 
 from deploy.local.flink import FlinkJobServer
 from deploy.local.kafka import KafkaBroker
+from tests.integration.secured_kafka import SecuredKafka
 
 _STACK_DIRECTORY = pytest.StashKey[Path]()
 
@@ -59,6 +60,14 @@ def kafka_broker(stack_directory: Path) -> Iterator[KafkaBroker]:
     """A broker for all tests; whoever kills it restarts it."""
     with KafkaBroker(stack_directory / "kafka") as broker:
         yield broker
+
+
+@pytest.fixture(scope="session")
+def secured_kafka(stack_directory: Path) -> Iterator[SecuredKafka]:
+    """A broker with TLS, SASL and ACLs for all tests."""
+    secured = SecuredKafka(stack_directory / "secured")
+    with secured.broker:
+        yield secured
 
 
 @pytest.fixture(scope="session")

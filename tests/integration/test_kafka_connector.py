@@ -11,10 +11,10 @@ import apache_beam as beam
 import pytest
 from kafka import KafkaProducer, TopicPartition
 
+from connectors.kafka.access import check_connection
 from connectors.kafka.audio_log import AudioLog
-from connectors.kafka.client import ClientConfig, check_connection
+from connectors.kafka.client import ClientConfig
 from connectors.kafka.errors import (
-    AuthenticationFailed,
     BrokerUnreachable,
     KafkaConnectorError,
     LostOffsets,
@@ -24,15 +24,12 @@ from connectors.kafka.errors import (
 from connectors.kafka.offsets import COMMITTED, EARLIEST, LATEST, OffsetCommitter, list_partitions
 from connectors.kafka.publisher import Publisher, shared_publisher
 from connectors.kafka.shared_consumer import Batch, SharedConsumer
-from connectors.kafka.sink import WriteToKafka
+from connectors.kafka.sink import UNDELIVERABLE, UndeliverableRecord, WriteToKafka
 from deploy.local.kafka import KafkaBroker
 from deploy.local.processes import free_port
 from tests.integration.conftest import MakeTopic
 
 pytestmark = pytest.mark.integration
-
-USER, PASSWORD = "medstream", "correct-horse"
-JAAS = 'org.apache.kafka.common.security.scram.ScramLoginModule required username="{}" password="{}";'
 
 
 @pytest.fixture
@@ -80,28 +77,6 @@ class TestCheckConnection:
     def test_no_broker(self) -> None:
         config = ClientConfig.build(f"127.0.0.1:{free_port()}")
         assert_fails_within(10, BrokerUnreachable, lambda: check_connection(config, {"--input-topic": "a"}))
-
-    def test_tls_to_a_plaintext_listener(self, kafka_broker: KafkaBroker) -> None:
-        config = ClientConfig.build(kafka_broker.bootstrap_servers, properties={"security.protocol": "SSL"})
-        assert_fails_within(10, BrokerUnreachable, lambda: check_connection(config, {"--input-topic": "a"}))
-
-    def test_a_wrong_password_is_told_from_an_unreachable_broker(self, tmp_path: Path) -> None:
-        with KafkaBroker(tmp_path / "kafka", sasl_scram={USER: PASSWORD}) as broker:
-            broker.create_topics({"audio": 1})
-
-            def check(password: str) -> object:
-                properties = {
-                    "security.protocol": "SASL_PLAINTEXT",
-                    "sasl.mechanism": "SCRAM-SHA-512",
-                    "sasl.jaas.config": JAAS.format(USER, password),
-                }
-                config = ClientConfig.build(broker.sasl_bootstrap_servers, properties=properties)
-                return check_connection(config, {"--input-topic": "audio"})
-
-            assert check(PASSWORD) == {"audio": 1}
-            error = assert_fails_within(10, AuthenticationFailed, lambda: check("wrong-horse"))
-            assert USER in str(error)
-            assert "wrong-horse" not in str(error)
 
 
 def assert_fails_within(
@@ -330,3 +305,42 @@ def test_the_sink_routes_by_the_elements_topic(
     for name, value in ((finals, b"final"), (partials, b"partial")):
         [record] = log.read(name, 0, b"s", 0, 1).result(10).records
         assert (record.value, record.headers) == (value, tuple(headers))
+
+
+def test_what_can_never_be_written_comes_back_and_the_rest_is_written(
+    kafka_broker: KafkaBroker, topic: MakeTopic, log: AudioLog
+) -> None:
+    properties = {"max.block.ms": "1000", "compression.type": "gzip"}
+    config = ClientConfig.build(kafka_broker.bootstrap_servers, properties=properties)
+    good, small, letters = topic(1), topic(1, **{"max.message.bytes": "1000"}), topic(1)
+    headers, noise = [("ce_id", b"s/0")], os.urandom(5_000)
+    records = [
+        (good, b"s", b"1", headers),
+        (small, b"s", b"2", headers),
+        (small, b"s", noise, headers),  # refused by the broker, with the batch that it is in
+        ("no-such-topic", b"s", b"3", headers),
+        (good, b"s", os.urandom(2_000_000), headers),  # refused by the producer
+        (small, b"s", b"4", headers),
+        (good, b"s", bytes(100_000), headers),  # gzip makes it small
+    ]
+    with beam.Pipeline("DirectRunner") as pipeline:
+        bundle = pipeline | beam.Create([records]) | beam.FlatMap(lambda bundle: bundle)
+        written = bundle | WriteToKafka(config, on_undeliverable="dead-letter")
+        returned = written[UNDELIVERABLE] | beam.Map(as_letter)
+        _ = returned | "PublishLetters" >> WriteToKafka(config, letters)
+    for name, expected in ((good, [b"1", bytes(100_000)]), (small, [b"2", b"4"])):
+        assert [record.value for record in log.read(name, 0, b"s", 0, 10).result(10).records] == expected
+    found = log.read(letters, 0, b"s", 0, 10).result(10).records
+    assert {dict(record.headers)["reason"]: record.value for record in found} == {
+        b"RecordTooLarge: %s" % small.encode(): noise[:10],
+        b"RecordTooLarge: %s" % good.encode(): records[4][2][:10],
+        b"UnknownTopic: no-such-topic": b"3",
+    }
+    assert all(dict(record.headers)["ce_id"] == b"s/0" for record in found)
+    shared_publisher(config).close()
+
+
+def as_letter(letter: UndeliverableRecord) -> tuple[bytes | None, bytes, list[tuple[str, bytes]]]:
+    assert letter.topic in letter.reason
+    reason = f"{letter.error_class}: {letter.topic}".encode()
+    return letter.key, (letter.value or b"")[:10], [*letter.headers, ("reason", reason)]

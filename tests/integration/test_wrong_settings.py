@@ -17,6 +17,7 @@ from deploy.local.kafka import KafkaBroker
 from deploy.local.processes import free_port
 from deploy.local.transcribe.process import EndpointProcess
 from tests.integration.harness import Topics
+from tests.integration.secured_kafka import PASSWORD, SASL_SSL, WRONG_PASSWORD, SecuredKafka
 
 _LIMIT_SECONDS = 15.0
 
@@ -122,23 +123,46 @@ def test_a_misspelt_option(options: dict[str, str], endpoint: EndpointProcess) -
     assert "--partials-topic" in sentence
 
 
-def test_a_wrong_password(
-    options: dict[str, str], endpoint: EndpointProcess, tmp_path_factory: pytest.TempPathFactory
+@pytest.fixture
+def secured_options(options: dict[str, str], secured_kafka: SecuredKafka) -> dict[str, str]:
+    """A login that is right, and none of the ACLs that a job needs."""
+    secured_kafka.broker.create_topics({"wrong-settings": 1})
+    topics = dict.fromkeys(("--input-topic", "--output-topic", "--dead-letter-topic"), "wrong-settings")
+    return {**options, **topics, "--bootstrap-servers": secured_kafka.address(SASL_SSL)}
+
+
+def command_config(directory: Path, properties: Mapping[str, str]) -> Path:
+    path = directory / "client.properties"
+    path.write_text("".join(f"{name}={value}\n" for name, value in properties.items()))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"sasl.jaas.config": WRONG_PASSWORD}, ["sasl.jaas.config", "alice"]),
+        ({"ssl.truststore.location": None}, ["ssl.truststore.location", "authority"]),
+        ({"ssl.trustore.location": "/etc/ca.pem"}, ["'ssl.truststore.location'", "ssl.trustore.location"]),
+        ({}, ["--input-topic", "READ", "ACL"]),
+    ],
+    ids=["password", "authority", "property", "acl"],
+)
+def test_a_secured_cluster(
+    secured_options: dict[str, str],
+    secured_kafka: SecuredKafka,
+    endpoint: EndpointProcess,
+    tmp_path: Path,
+    change: dict[str, str | None],
+    named: list[str],
 ) -> None:
-    directory = tmp_path_factory.mktemp("sasl")
-    properties = directory / "client.properties"
-    properties.write_text(
-        "security.protocol=SASL_PLAINTEXT\nsasl.mechanism=SCRAM-SHA-512\n"
-        "sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required "
-        'username="alice" password="a-wrong-password";\n'
-    )
-    with KafkaBroker(directory / "kafka", sasl_scram={"alice": "the-right-password"}) as broker:
-        spoiled = {
-            **options,
-            "--bootstrap-servers": broker.sasl_bootstrap_servers,
-            "--command-config": str(properties),
-        }
-        sentence = refusal(spoiled, endpoint.environment())
-    assert "sasl.jaas.config" in sentence
-    assert "alice" in sentence
-    assert "a-wrong-password" not in sentence
+    properties: dict[str, str | None] = {**secured_kafka.password("SCRAM-SHA-512")}
+    if "sasl.jaas.config" in change:
+        change = secured_kafka.password("SCRAM-SHA-512", WRONG_PASSWORD)  # type: ignore[assignment]
+    kept = {name: value for name, value in {**properties, **change}.items() if value is not None}
+    file = command_config(tmp_path, kept)
+    spoiled = {**secured_options, "--command-config": str(file), "--log-level": "ERROR"}
+    sentence = refusal(spoiled, endpoint.environment())
+    for part in named:
+        assert part in sentence
+    assert PASSWORD not in sentence
+    assert WRONG_PASSWORD not in sentence

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from connectors.kafka import client
+from connectors.kafka import probe
 from connectors.kafka.client import ClientConfig
 from connectors.kafka.errors import BrokerUnreachable
 from connectors.transcribe.errors import (
@@ -160,7 +160,7 @@ def test_the_service_of_aws_is_not_called() -> None:
 
 
 def test_a_broker_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "CHECK_TIMEOUT_SECONDS", 1.0)
+    monkeypatch.setattr(probe, "CONNECT_SECONDS", 1.0)
     server = f"127.0.0.1:{closed_port()}"
     settings = JobSettings(
         kafka=ClientConfig.build(server),

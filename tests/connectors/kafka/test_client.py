@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from kafka import errors as kafka_errors
 
-from connectors.kafka.client import ClientConfig, Observed, pin_logger, split_servers
+from connectors.kafka.client import ClientConfig, split_servers
+from connectors.kafka.client_logs import Observed, pin_logger
 from connectors.kafka.errors import (
     AuthenticationFailed,
     BrokerUnreachable,
@@ -47,7 +48,7 @@ def test_single_properties_win_over_the_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "problem"),
-    [(None, "No such file"), (b"\xff\xfe", "not UTF-8"), (b"=1", "line 1")],
+    [(None, "no such file"), (b"\xff\xfe", "not UTF-8"), (b"=1", "line 1")],
 )
 def test_an_unreadable_file_is_named(tmp_path: Path, content: bytes | None, problem: str) -> None:
     file = tmp_path / "client.properties"
@@ -56,6 +57,13 @@ def test_an_unreadable_file_is_named(tmp_path: Path, content: bytes | None, prob
     with pytest.raises(UnreadableCommandConfig, match=problem) as caught:
         ClientConfig.build("localhost:9092", file)
     assert str(file) in str(caught.value)
+
+
+def test_a_codec_without_its_library_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kafka.codec.has_zstd", lambda: False)
+    with pytest.raises(InvalidProperty, match=r"compression\.type.*zstandard.*gzip needs none"):
+        ClientConfig.build("localhost:9092", properties={"compression.type": "zstd"})
+    ClientConfig.build("localhost:9092", properties={"compression.type": "gzip"})
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.8.0.1", "[::1]", "kafka.localhost"])
@@ -151,3 +159,57 @@ def observed(error: Exception) -> Observed:
     seen = Observed()
     seen.handle(logging.makeLogRecord({"levelno": logging.ERROR, "args": ("bootstrap-0", error)}))
     return seen
+
+
+# What travels to the workers
+
+
+def write_config(path: Path, **changed: str) -> Path:
+    properties = SCRAM | {name.replace("_", "."): value for name, value in changed.items()}
+    path.write_text("".join(f"{name}={value}\n" for name, value in properties.items()))
+    return path
+
+
+def test_the_contents_of_the_file_do_not_travel(tmp_path: Path) -> None:
+    config = ClientConfig.build("kafka.example:9093", write_config(tmp_path / "client.properties"))
+    assert SECRET.encode() not in pickle.dumps(config)
+    assert dict(config.settings)["sasl_plain_password"] == SECRET
+
+
+def test_a_worker_without_the_file_is_told_so(tmp_path: Path) -> None:
+    file = write_config(tmp_path / "client.properties")
+    config, shipping = (ClientConfig.build("kafka.example:9093", file, ship=ship) for ship in (False, True))
+    file.unlink()
+    with pytest.raises(UnreadableCommandConfig, match=r"every worker needs it .* --ship-command-config"):
+        config.load()
+    assert shipping.load()["sasl_plain_password"] == SECRET
+    assert SECRET not in repr(shipping)
+    assert hash(shipping) == hash(pickle.loads(pickle.dumps(shipping)))  # noqa: S301
+
+
+def test_the_file_of_the_worker_wins_over_what_was_shipped(tmp_path: Path) -> None:
+    file = write_config(tmp_path / "client.properties")
+    config = ClientConfig.build("kafka.example:9093", file, ship=True)
+    write_config(file, client_id="rotated")
+    assert config.load()["client_id"] == "rotated"
+
+
+def test_a_file_that_changes_is_held_to_the_same_rules(tmp_path: Path) -> None:
+    file = write_config(tmp_path / "client.properties")
+    config = ClientConfig.build("kafka.example:9093", file)
+    write_config(file, security_protocol="SASL_PLAINTEXT")
+    with pytest.raises(InsecureConnection):
+        config.load()
+
+
+def test_a_token_endpoint_in_the_clear_needs_insecure() -> None:
+    properties = {
+        "security.protocol": "SASL_SSL",
+        "sasl.mechanism": "OAUTHBEARER",
+        "sasl.oauthbearer.token.endpoint.url": "http://idp.example/token",
+        "sasl.jaas.config": f'OAuthBearerLoginModule required clientId="c" clientSecret="{SECRET}";',
+    }
+    with pytest.raises(InsecureConnection, match=r"sasl\.oauthbearer\.token\.endpoint\.url") as caught:
+        ClientConfig.build("kafka.example:9093", properties=properties)
+    assert SECRET not in str(caught.value)
+    ClientConfig.build("kafka.example:9093", properties=properties, insecure=True)

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.kafka.errors import InvalidProperty, SettingError, UnknownProperty
-from connectors.kafka.properties import NAMES, SET_BY_MEDSTREAM, TABLE, parse_properties, to_settings
+from connectors.kafka.properties import NAMES, TABLE, parse_properties, to_settings
+from connectors.kafka.refused_properties import SET_BY_MEDSTREAM
 
 SECRET = "correct-horse"
 JAAS = 'org.apache.kafka.common.security.scram.ScramLoginModule required username="{}" password="{}";'
@@ -74,9 +75,9 @@ def test_a_stock_client_file_with_scram_over_tls() -> None:
         "sasl_mechanism": "SCRAM-SHA-512",
         "sasl_plain_username": "medstream",
         "sasl_plain_password": SECRET,
+        "login_module": "ScramLoginModule",
         "ssl_cafile": "/etc/kafka/ca.pem",
         "ssl_certfile": "/etc/kafka/client.pem",
-        "ssl_keyfile": "/etc/kafka/client.pem",
         "ssl_check_hostname": False,
         "request_timeout_ms": 20000,
     }
@@ -86,7 +87,8 @@ def test_a_stock_client_file_with_scram_over_tls() -> None:
 def test_any_username_and_password_are_read_from_jaas(username: str, password: str) -> None:
     quoted = [re.sub(r'(["\\])', r"\\\1", text) for text in (username, password)]
     settings = to_settings({"sasl.jaas.config": JAAS.format(*quoted)}, "x")
-    assert settings == {"sasl_plain_username": username, "sasl_plain_password": password}
+    login = {"sasl_plain_username": username, "sasl_plain_password": password}
+    assert settings == login | {"login_module": "ScramLoginModule"}
 
 
 @pytest.mark.parametrize(
@@ -117,7 +119,15 @@ def test_what_medstream_sets_itself_is_refused_with_the_reason(name: str) -> Non
     [
         ("request.timeout.ms", "soon", "whole number"),
         ("security.protocol", "TLS", "SASL_SSL"),
-        ("sasl.mechanism", "OAUTHBEARER", "SCRAM-SHA-512"),
+        ("sasl.mechanism", "GSSAPI", "OAUTHBEARER"),
+        ("ssl.keystore.key", SECRET, "PEM text"),
+        ("ssl.truststore.certificates", SECRET, "PEM text"),
+        ("ssl.enabled.protocols", "TLSv1.1", "TLSv1.2"),
+        ("sasl.oauthbearer.token.endpoint.url", "idp.example/token", "https://"),
+        ("sasl.login.callback.handler.class", "com.example.MyHandler", "cannot be used"),
+        ("ssl.truststore.password", SECRET, "no password"),
+        ("sasl.kerberos.service.name", "kafka", "Kerberos"),
+        ("partitioner.class", "com.example.P", "by key"),
         ("check.crcs", "perhaps", "true or false"),
         ("ssl.truststore.type", "JKS", "keytool"),
         ("ssl.keystore.password", SECRET, "ssl.key.password"),
@@ -142,9 +152,11 @@ def test_nothing_but_setting_errors(name: str, value: str) -> None:
             to_settings({key: value}, "x")
 
 
-def test_every_setting_is_one_of_the_library() -> None:
+def test_every_setting_is_one_of_the_library_or_our_own() -> None:
     import kafka
 
     clients = (kafka.KafkaConsumer, kafka.KafkaProducer, kafka.KafkaAdminClient)
     known = {name for client in clients for name in client.DEFAULT_CONFIG}
-    assert {setting.argument for setting in TABLE.values()} <= known
+    own = ("oauth_", "iam_", "ssl_")
+    foreign = {setting.argument for setting in TABLE.values() if not setting.argument.startswith(own)}
+    assert foreign <= known | {""}

@@ -12,9 +12,16 @@ import pytest
 from kafka import errors as kafka_errors
 from kafka.future import Future
 
+from connectors.kafka import publisher as publisher_module
 from connectors.kafka.client import ClientConfig
-from connectors.kafka.errors import DeliveryFailed, NotAuthorized, RecordTooLarge
-from connectors.kafka.publisher import Publisher
+from connectors.kafka.errors import (
+    BrokerUnreachable,
+    DeliveryFailed,
+    NotAuthorized,
+    RecordTooLarge,
+    UnknownTopic,
+)
+from connectors.kafka.publisher import Delivery, Publisher, Record
 
 SECRET = b"PATIENT-WORDS"
 
@@ -151,3 +158,73 @@ def test_collect_counts_failures_without_waiting() -> None:
     failed.failure(kafka_errors.KafkaTimeoutError("gone"))
     assert publisher.collect(deliveries) == (1, [deliveries[2]])
     assert publisher.opened[0].closed
+
+
+# What can never be delivered
+
+
+def scripted_bundle(*errors: Exception | None) -> tuple[ScriptedPublisher, list[tuple[Record, Delivery]]]:
+    """A record for each error (None: acknowledged), sent by a first producer."""
+    publisher = ScriptedPublisher()
+    records: list[Record] = [("t", b"k", b"%d" % number, []) for number in range(len(errors))]
+    sent = [(record, publisher.send(*record)) for record in records]
+    for future, error in zip(publisher.opened[0].futures, errors, strict=True):
+        _ = future.success(None) if error is None else future.failure(error)
+    return publisher, sent
+
+
+class AnsweringProducer(ScriptedProducer):
+    """Refuses the value b"1" and acknowledges anything else at once."""
+
+    def send(self, topic: str, **record: Any) -> ScriptedFuture:
+        future = super().send(topic, **record)
+        if record["value"] == b"1":
+            future.failure(kafka_errors.MessageSizeTooLargeError())
+        else:
+            future.success(None)
+        return future
+
+
+def test_a_culprit_is_told_from_what_failed_with_it() -> None:
+    too_large = kafka_errors.MessageSizeTooLargeError()
+    publisher, sent = scripted_bundle(None, too_large, too_large)
+    second, third = AnsweringProducer(), AnsweringProducer()
+    publisher._scripted = [second, third]
+    [(record, error)] = publisher.undelivered(sent)
+    assert record[2] == b"1"
+    assert isinstance(error, RecordTooLarge)
+    assert (len(second.futures), len(third.futures)) == (1, 1)  # the culprit cost its producer, again
+    assert second.closed
+
+
+def test_a_broker_that_is_gone_is_no_dead_letter() -> None:
+    publisher, sent = scripted_bundle(None, kafka_errors.KafkaTimeoutError("gone"))
+    with pytest.raises(DeliveryFailed):
+        publisher.undelivered(sent)
+
+
+def test_a_topic_that_does_not_exist_is_asked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(publisher_module, "topic_exists", lambda _, topic: bool(asked.append(topic)))
+    timeout = kafka_errors.KafkaTimeoutError("Failed to update metadata")
+    publisher = ScriptedPublisher(ScriptedProducer(refuse=timeout))
+    for _ in range(3):
+        with pytest.raises(UnknownTopic, match="no topic 'nowhere'"):
+            publisher.send("nowhere", b"k", SECRET, [])
+    assert asked == ["nowhere"]
+    assert publisher.in_flight_bytes == 0
+
+
+@pytest.mark.parametrize("answer", [True, BrokerUnreachable("h:1", "gone")])
+def test_a_timeout_of_a_topic_that_may_exist_is_a_failed_delivery(
+    monkeypatch: pytest.MonkeyPatch, answer: object
+) -> None:
+    def exists(*_: object) -> bool:
+        if isinstance(answer, Exception):
+            raise answer
+        return True
+
+    monkeypatch.setattr(publisher_module, "topic_exists", exists)
+    publisher = ScriptedPublisher(ScriptedProducer(refuse=kafka_errors.KafkaTimeoutError("no metadata")))
+    with pytest.raises(DeliveryFailed):
+        publisher.send("t", b"k", b"v", [])
