@@ -40,6 +40,8 @@ class ReadAudioChunks(beam.PTransform):
                 settings.kafka,
                 [settings.topics.audio],
                 start=settings.start,
+                stop_at=settings.stop_at,
+                discovery_interval_seconds=settings.discovery_interval_seconds,
                 group_id=settings.group_id,
                 on_lost_offsets=settings.on_lost_offsets,
             )

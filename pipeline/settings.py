@@ -27,8 +27,9 @@ class Topics:
 class JobSettings:
     """See the module. `job_id` tells live sessions of two jobs in one worker process apart.
 
-    `start`: where partitions without a checkpoint begin, "earliest", "latest" or "committed" (offsets of
-    `group_id`). `on_lost_offsets`: "fail" or "skip" where retention removed records before they were read.
+    `start` and `stop_at`: where partitions without a checkpoint begin, and where reading ends
+    (`connectors.kafka.positions`); None: never. `discovery_interval_seconds`: how often new partitions are
+    looked for; None: not. `on_lost_offsets`: "fail" or "skip" where retention removed records before they were read.
     `max_live_streams` and `max_stream_opens_per_second` hold for each worker process (`stream_slots`).
     """
 
@@ -41,6 +42,8 @@ class JobSettings:
     max_live_streams: int = MAX_LIVE_STREAMS
     max_stream_opens_per_second: float = MAX_OPENS_PER_SECOND
     start: str = "committed"
+    stop_at: str | None = None
+    discovery_interval_seconds: float | None = 10.0
     on_lost_offsets: str = "fail"
     group_id: str = "medstream"
     job_id: str = field(default_factory=lambda: str(uuid.uuid4()))
