@@ -29,8 +29,9 @@ class JobSettings:
 
     `start` and `stop_at`: where partitions without a checkpoint begin, and where reading ends
     (`connectors.kafka.positions`); None: never. `discovery_interval_seconds`: how often new partitions are
-    looked for; None: not. `on_lost_offsets`: "fail" or "skip" where retention removed records before they were read.
-    `max_live_streams` and `max_stream_opens_per_second` hold for each worker process (`stream_slots`).
+    looked for; None: not. `on_lost_offsets`: "fail" or "skip" where retention removed records before they
+    were read. `max_live_streams` and `max_stream_opens_per_second` hold for each worker process
+    (`stream_slots`).
     """
 
     kafka: ClientConfig

@@ -38,12 +38,6 @@ class KafkaRecord:
             *(self.key, self.value, self.headers),
         )
 
-    @property
-    def size_bytes(self) -> int:
-        """Key, value and headers, without what Kafka adds."""
-        size = len(self.key or b"") + len(self.value or b"")
-        return size + sum(len(name) + len(value or b"") for name, value in self.headers)
-
     @classmethod
     def from_tuple(cls, fields: RecordTuple) -> KafkaRecord:
         """The record that `as_tuple()` took apart."""

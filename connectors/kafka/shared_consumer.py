@@ -17,10 +17,11 @@ else.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,7 +38,8 @@ _POLL_SECONDS = 0.2
 _FIRST_READ_SECONDS = 0.1
 """The first read of an empty partition must not hold up partitions that were not read yet."""
 _COLLECT_SECONDS = 0.025
-"""How often a partition that has data, and waits for its interval, looks for more."""
+"""How often a partition that has data, and waits for its interval, looks for more, unless it is behind."""
+_BEHIND_RECORDS = 500
 _BUFFERED_RECORDS = 5_000
 _BUFFERED_BYTES = 16 * 1024 * 1024
 """A partition with more in its buffer is paused."""
@@ -58,6 +60,8 @@ class Batch:
     records: list[KafkaRecord] = field(repr=False)
     next_offset: int
     log_end: int | None = None
+    size_bytes: int = 0
+    """Of keys, values and headers."""
 
 
 @dataclass(slots=True)
@@ -69,19 +73,27 @@ class _Feed:
     used_at: float
     returned_at: float = float("-inf")
     buffer: deque[KafkaRecord] = field(default_factory=deque, repr=False)
+    sizes: deque[int] = field(default_factory=deque)
     buffered_bytes: int = 0
     log_end: int | None = None
     paused: bool = False
     error: KafkaConnectorError | None = None
     replaced: bool = False
 
-    def put(self, records: Iterable[KafkaRecord]) -> None:
-        for record in records:
-            self.buffer.append(record)
-            self.buffered_bytes += record.size_bytes
+    def put(self, fetched: Sequence[Any]) -> None:
+        """kafka-python's records, in order."""
+        self.buffer.extend(map(to_record, fetched))
+        sizes = [_size_bytes(record) for record in fetched]
+        self.sizes.extend(sizes)
+        self.buffered_bytes += sum(sizes)
+        self.position = max(self.position, fetched[-1].offset + 1)
 
     def is_full(self) -> bool:
         return len(self.buffer) > _BUFFERED_RECORDS or self.buffered_bytes > _BUFFERED_BYTES
+
+    def is_behind(self) -> bool:
+        """Whether there is much to fetch, so that looking for more is no waste."""
+        return not self.paused and (self.log_end or 0) - self.position > _BEHIND_RECORDS
 
     def has(self, max_records: int, max_bytes: int) -> bool:
         """Whether as much is here as one batch may hold."""
@@ -89,20 +101,20 @@ class _Feed:
 
     def take(self, max_records: int, max_bytes: int) -> Batch:
         """At least one record, if there is one, however large it is."""
-        records: list[KafkaRecord] = []
-        taken_bytes = 0
-        while self.buffer and len(records) < max_records:
-            size = self.buffer[0].size_bytes
-            if records and taken_bytes + size > max_bytes:
+        count = taken_bytes = 0
+        for size in itertools.islice(self.sizes, max_records):
+            if count and taken_bytes + size > max_bytes:
                 break
-            records.append(self.buffer.popleft())
-            taken_bytes += size
+            count, taken_bytes = count + 1, taken_bytes + size
+        records = [self.buffer.popleft() for _ in range(count)]
+        for _ in range(count):
+            self.sizes.popleft()
         self.buffered_bytes -= taken_bytes
         if self.buffer:
             self.next_offset = records[-1].offset + 1
         else:  # also over offsets without a record: transaction markers, compaction
             self.next_offset = max(self.next_offset, self.position)
-        return Batch(records, self.next_offset, self.log_end)
+        return Batch(records, self.next_offset, self.log_end, taken_bytes)
 
 
 class SharedConsumer:
@@ -182,7 +194,11 @@ class SharedConsumer:
             )
             until = min(deadline, earliest) if ready else deadline
             if ready and not self._busy:
-                self._poll(0.0)  # what arrived while this partition waits for its interval
+                # What arrived while this partition waits for its interval.
+                is_behind = any(other.is_behind() for other in self._feeds.values())
+                self._poll(max(0.0, min(_COLLECT_SECONDS, until - now)) if is_behind else 0.0)
+                if is_behind and until > now:
+                    continue
             if until <= now:
                 return
             if ready:
@@ -262,8 +278,7 @@ class SharedConsumer:
         """Records, and each partition's position and end of the log."""
         for place, records in fetched.items():
             if (feed := self._feeds.get(place)) is not None:
-                feed.put(map(to_record, records))
-                feed.position = max(feed.position, records[-1].offset + 1)
+                feed.put(records)
         for place, (position, log_end) in reached.items():
             if (feed := self._feeds.get(place)) is not None:
                 feed.position = max(feed.position, position or 0)
@@ -324,6 +339,14 @@ class SharedConsumer:
         finally:
             self._wanted -= 1
             self._turn.notify_all()
+
+
+def _size_bytes(fetched: Any) -> int:
+    """Of key, value and headers; kafka-python counts -1 for what is missing."""
+    key: int = fetched.serialized_key_size
+    value: int = fetched.serialized_value_size
+    headers: int = fetched.serialized_header_size
+    return max(key, 0) + max(value, 0) + max(headers, 0)
 
 
 def _mapped(place: TopicPartition, error: Exception) -> KafkaConnectorError:

@@ -322,7 +322,7 @@ class _ReadPartition(beam.DoFn):
         now = time.time()
         if batch.records:
             self._records.inc(len(batch.records))
-            self._bytes.inc(sum(record.size_bytes for record in batch.records))
+            self._bytes.inc(batch.size_bytes)
             if batch.records[0].timestamp_ms != NO_TIMESTAMP:
                 self._lag_ms.update(max(0, round(now * 1000) - batch.records[0].timestamp_ms))
         else:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any, TypeAlias
 
 import typer
 
+from connectors.kafka.errors import InvalidPosition
 from connectors.kafka.positions import parse_start, parse_stop
+from pipeline.errors import SettingsError
 
 
 def _option(text: str, environment: str, **limits: Any) -> Any:
@@ -24,7 +27,7 @@ StartFrom: TypeAlias = Annotated[
 StopAt: TypeAlias = Annotated[
     str | None,
     _option(
-        "Read so far, then end the job: end (of the topic as it is at start) or a MOMENT, as for --start-from.",
+        "Read so far, then end the job: end (of the topic as it is at start), or MOMENT as in --start-from.",
         "STOP_AT",
     ),
 ]
@@ -39,22 +42,25 @@ DiscoveryIntervalSeconds: TypeAlias = Annotated[
 
 
 def check_start(text: str) -> str:
-    """The same text; raises InvalidPosition."""
-    parse_start(text, "--start-from")
-    return text
+    """The same text; raises SettingsError."""
+    return _checked("--start-from", text, parse_start)
 
 
 def check_stop(text: str | None) -> str | None:
-    """The same text; raises InvalidPosition."""
-    if text is not None:
-        parse_stop(text, "--stop-at")
+    """The same text; raises SettingsError."""
+    return None if text is None else _checked("--stop-at", text, parse_stop)
+
+
+def _checked(option: str, text: str, parse: Callable[[str, str], object]) -> str:
+    try:
+        parse(text, option)
+    except InvalidPosition as error:
+        raise SettingsError(option, f"{text!r} cannot be used: {error.problem}") from None
     return text
 
 
 def check_discovery(seconds: float) -> float | None:
     """The interval, None for none; the source cannot wait for less than a second."""
     if 0 < seconds < 1:
-        raise typer.BadParameter(
-            f"{seconds:g} is neither 0 nor at least 1.", param_hint="--discovery-interval-seconds"
-        )
+        raise SettingsError("--discovery-interval-seconds", f"{seconds:g} is neither 0 nor at least 1")
     return seconds or None
