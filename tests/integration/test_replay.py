@@ -19,12 +19,11 @@ pytestmark = pytest.mark.timeout(180)
 def test_a_replay_to_the_end_publishes_everything_and_ends(
     kafka_broker: KafkaBroker, flink: FlinkJobServer, tmp_path: Path
 ) -> None:
+    options = ["--stop-at=end", "--session-timeout-seconds=10"]
     sessions = [marked_session(f"replay{number}", 3) for number in range(3)]
     with (
         EndpointProcess(tmp_path, recogniser="markers") as endpoint,
-        running_job(
-            kafka_broker, flink, endpoint, tmp_path / "job", options=["--stop-at=end"], replay=sessions
-        ) as job,
+        running_job(kafka_broker, flink, endpoint, tmp_path / "job", options=options, replay=sessions) as job,
     ):
         job.outputs.job_is_running = lambda: True
         deadline = time.monotonic() + 120

@@ -63,6 +63,9 @@ class Timer:
     def set(self, moment: Any) -> None:
         self.set_at.append(float(moment))
 
+    def clear(self) -> None:
+        self.set_at.clear()
+
 
 class Worker:
     """A `TranscribeFn` as a worker holds it, for one session."""
@@ -75,7 +78,7 @@ class Worker:
         topics = Topics("audio", "finals", "letters", partials="partials")
         kafka = ClientConfig.build("127.0.0.1:1")
         self.settings = JobSettings(kafka, topics, ServiceSettings("us-east-1"), catch_up_rate=0.0)
-        self.state, self.timer = Cell(), Timer()
+        self.state, self.timer, self.end = Cell(), Timer(), Timer()
         self.fn = self.restarted()
 
     async def _open(self, *request: Any) -> ScriptedStream:
@@ -89,14 +92,14 @@ class Worker:
 
     def process(self, *records: KafkaRecord) -> list[TaggedOutput]:
         batch = ("session-1", [record.as_tuple() for record in records])
-        return list(self.fn.process(batch, self.state, self.timer))
+        return list(self.fn.process(batch, self.state, self.timer, self.end))
 
     def poll_until(self, condition: Callable[[list[TaggedOutput]], object]) -> list[TaggedOutput]:
         found: list[TaggedOutput] = []
         deadline = time.monotonic() + 20
         while not condition(found):
             assert time.monotonic() < deadline, "nothing happened"
-            found += self.fn.on_poll("session-1", self.state, self.timer)
+            found += self.fn.on_poll("session-1", self.state, self.timer, self.end)
             time.sleep(0.005)
         return found
 
@@ -230,9 +233,35 @@ def test_an_ended_session_is_published_and_in_time_forgotten(
     assert decoded("session_ended", ended)["reason"] == "END_OF_SESSION"
     now = time.monotonic()
     monkeypatch.setattr(time, "monotonic", lambda: now + 10_000)
-    assert list(worker.fn.on_poll("session-1", worker.state, worker.timer)) == []
+    assert list(worker.fn.on_poll("session-1", worker.state, worker.timer, worker.end)) == []
     assert worker.state.value is None
     assert worker.fn._runtime.get(worker.key) is None
+
+
+def test_at_the_end_of_input_a_timer_in_event_time_takes_over_until_the_session_is_over(
+    worker: Worker, stream: ScriptedStream
+) -> None:
+    worker.process(audio_record(0), audio_record(1, end_of_session=True))
+    assert len(worker.end.set_at) == 1
+    worker.timer.set(5)
+    worker.fn._runtime.loop.call_soon_threadsafe(stream.answer, (result("r1", word("a", 0.0, 0.2)),), None)
+    found: list[TaggedOutput] = []
+    deadline = time.monotonic() + 20
+    while worker.end.set_at:
+        assert time.monotonic() < deadline, "the session did not end"
+        worker.end.clear()  # it fires
+        found += worker.fn.on_end_of_input("session-1", worker.state, worker.timer, worker.end)
+        assert worker.timer.set_at == []
+    assert [output.tag for output in found] == [FINALS, SESSIONS]
+
+
+def test_a_session_that_is_forgotten_leaves_no_timer(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker.process(audio_record(0, payload=b"", end_of_session=True))
+    assert worker.end.set_at
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + 10_000)
+    list(worker.fn.on_poll("session-1", worker.state, worker.timer, worker.end))
+    assert worker.end.set_at == []
 
 
 # Metrics
