@@ -194,11 +194,10 @@ class SharedConsumer:
             )
             until = min(deadline, earliest) if ready else deadline
             if ready and not self._busy:
-                # What arrived while this partition waits for its interval.
-                is_behind = any(other.is_behind() for other in self._feeds.values())
-                self._poll(max(0.0, min(_COLLECT_SECONDS, until - now)) if is_behind else 0.0)
-                if is_behind and until > now:
+                if until > now and not self._wanted and self._is_behind():
+                    self._poll(min(_COLLECT_SECONDS, until - now))
                     continue
+                self._poll(0.0)  # what arrived while this partition waits for its interval
             if until <= now:
                 return
             if ready:
@@ -207,6 +206,9 @@ class SharedConsumer:
                 self._turn.wait(until - now)
             else:
                 self._poll(min(_POLL_SECONDS, until - now))
+
+    def _is_behind(self) -> bool:
+        return any(feed.is_behind() for feed in self._feeds.values())
 
     def _feed_at(self, place: TopicPartition, offset: int) -> _Feed:
         """The partition's feed, made or moved so that its next record is the one at `offset`."""
