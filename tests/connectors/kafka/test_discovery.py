@@ -61,5 +61,5 @@ def test_the_state_survives_its_encoding(listings: list[dict[str, int]]) -> None
 
 
 def test_a_pattern_matches_whole_names() -> None:
-    topics = {"audio": 1, "audio-eu": 2, "my-audio": 3}
+    topics = {"audio": 1, "audio-eu": 2, "my-audio": 3, "audio-eu.dead-letters": 1}
     assert matching("audio(-..)?", topics) == {"audio": 1, "audio-eu": 2}
