@@ -10,6 +10,7 @@ own, because workers import it.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -33,6 +34,17 @@ def to_output(element: tuple[bytes, list[Any]]) -> Iterator[Any]:
         yield key, record.value, headers
 
 
+class Slowly(beam.DoFn):
+    """Passes elements on, each after a while."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def process(self, element: Any) -> Iterator[Any]:
+        time.sleep(self._seconds)
+        yield element
+
+
 def count_records(element: tuple[bytes, list[Any]]) -> tuple[str, int]:
     return "all", len(element[1])
 
@@ -50,12 +62,20 @@ def run(
     input_topic: str | None,
     output_topic: str,
     windows_topic: str | None = None,
+    delay_seconds: float = 0.0,
     **source: Any,
 ) -> PipelineResult:
-    """Submit the probe; it copies until it is cancelled, or to the end with `stop_at='end'`."""
+    """Submit the probe; it copies until it is cancelled, or to the end with `stop_at='end'`.
+
+    `delay_seconds`: what a stage of its own before the sink takes for each element of the source, so that
+    much is on its way.
+    """
     pipeline = beam.Pipeline(options=PipelineOptions(options))
     records = pipeline | ReadFromKafka(config, [input_topic] if input_topic else [], **source)
-    _ = records | beam.FlatMap(to_output) | WriteToKafka(config, output_topic)
+    arrived = records
+    if delay_seconds:
+        arrived = records | beam.Reshuffle() | beam.ParDo(Slowly(delay_seconds))
+    _ = arrived | beam.FlatMap(to_output) | WriteToKafka(config, output_topic)
     if windows_topic is not None:
         _ = (
             records
