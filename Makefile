@@ -53,6 +53,7 @@ bench: .venv/.dev ## Us and the alternative in one run, as ratios
 	$(BIN)/python -m tests.benchmarks
 	$(BIN)/python -m tests.benchmarks.streams $(STREAMS)
 	$(BIN)/python -m tests.benchmarks.deliveries
+	$(BIN)/python -m tests.benchmarks.kafka_source
 
 fuzz: .venv/.dev ## Fuzz codec, parsers and the endpoint's streams, outside CI (FUZZ_SECONDS=600 for all together)
 	$(UV) run --frozen --no-sync --with atheris==3.0.0 python -m tests.fuzz --seconds $(FUZZ_SECONDS)

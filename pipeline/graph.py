@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import apache_beam as beam
@@ -12,6 +13,7 @@ from connectors.kafka.source import ReadFromKafka
 from pipeline.publishing import PublishSessions
 from pipeline.settings import JobSettings
 from pipeline.transforms import DEAD_LETTERS, PARTIALS, STEPS, KeyBySession, TranscribeSessions
+from pipeline.unfinished_sessions import resume_offsets
 
 
 def build(pipeline: beam.Pipeline, settings: JobSettings) -> None:
@@ -41,6 +43,9 @@ class ReadAudioChunks(beam.PTransform):
                 settings.kafka,
                 [settings.topics.audio],
                 start=settings.start,
+                start_no_later=partial(resume_offsets, settings),
+                stop_at=settings.stop_at,
+                discovery_interval_seconds=settings.discovery_interval_seconds,
                 group_id=settings.group_id,
                 on_lost_offsets=settings.on_lost_offsets,
             )

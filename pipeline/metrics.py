@@ -32,12 +32,12 @@ def _counter(name: str, unit: str, meaning: str, namespace: str = NAMESPACE) -> 
     return Metric(name, Kind.COUNTER, unit, meaning, namespace)
 
 
-def _distribution(name: str, meaning: str) -> Metric:
-    return Metric(name, Kind.DISTRIBUTION, "milliseconds", meaning)
+def _distribution(name: str, meaning: str, namespace: str = NAMESPACE) -> Metric:
+    return Metric(name, Kind.DISTRIBUTION, "milliseconds", meaning, namespace)
 
 
-def _gauge(name: str, unit: str, meaning: str) -> Metric:
-    return Metric(name, Kind.GAUGE, unit, meaning)
+def _gauge(name: str, unit: str, meaning: str, namespace: str = NAMESPACE) -> Metric:
+    return Metric(name, Kind.GAUGE, unit, meaning, namespace)
 
 
 METRICS: tuple[Metric, ...] = (
@@ -74,7 +74,17 @@ METRICS: tuple[Metric, ...] = (
     _gauge("stream_ceiling", "streams", "slots there are; below the setting after the service throttled"),
     # Kafka
     _counter("records", "records", "records read", "kafka_source"),
+    _counter("bytes", "bytes", "their keys, values and headers", "kafka_source"),
+    _counter("polls", "polls", "reads of a partition; each is a bundle", "kafka_source"),
+    _counter("empty_polls", "polls", "reads that found nothing", "kafka_source"),
     _counter("lost_offsets", "offsets", "records that retention removed unread", "kafka_source"),
+    _counter("partitions_found", "partitions", "partitions to read, later ones included", "kafka_source"),
+    _counter(
+        "discovery_failures", "listings", "looks for new partitions that the cluster refused", "kafka_source"
+    ),
+    _distribution("lag_ms", "from the timestamp of a read's first record to the read", "kafka_source"),
+    _distribution("poll_ms", "how long a read waited and collected", "kafka_source"),
+    _gauge("lag_records", "records", "records that this worker process has yet to read", "kafka_source"),
     _counter("records", "records", "records written", "kafka_sink"),
     _counter("undeliverable_records", "records", "records that no repetition can deliver", "kafka_sink"),
     _counter("dropped_records", "records", "partials dropped because the broker was behind", "kafka_sink"),

@@ -2,7 +2,7 @@
 
 Defaults rest on measurements: without a state cache each read of the cursor is a round trip to the runner;
 Flink shuts a source down and never completes a checkpoint unless `--checkpointing_interval` is given as a
-pipeline option.
+pipeline option. With it Beam keeps Flink's sources alive for ever, so a job that is to end must say so.
 """
 
 from __future__ import annotations
@@ -25,21 +25,25 @@ _FLINK_DEFAULTS = {
     "--max_bundle_time_mills": "100",
     "--max_bundle_size": "1000",
 }
+_FLINK_ENDING = {"--shutdown_sources_after_idle_ms": "1000"}
 _FLINK_FLAGS = ("--finish_bundle_before_checkpointing",)
 
 
-def beam_options(flags: Sequence[str], own_options: Sequence[str] = ()) -> PipelineOptions:
+def beam_options(
+    flags: Sequence[str], own_options: Sequence[str] = (), *, ends: bool = False
+) -> PipelineOptions:
     """The job's PipelineOptions from the flags that are not medstream's own; raises SettingsError.
 
     `own_options`: medstream's option names; a flag that looks like one of them is a typing error and not
-    passed on. So is a word that is no flag: values are written `--name=value`.
+    passed on. So is a word that is no flag: values are written `--name=value`. `ends`: the job's source
+    ends, and the job with it.
     """
     _refuse_near_misses(flags, own_options)
     given = {flag.split("=", 1)[0] for flag in flags}
     defaults = dict(_DEFAULTS)
     extra: list[str] = ["--streaming", _QUIET_SUBMISSION]
     if _runs_on_flink(flags):
-        defaults |= _FLINK_DEFAULTS
+        defaults |= _FLINK_DEFAULTS | (_FLINK_ENDING if ends else {})
         extra += [flag for flag in _FLINK_FLAGS if flag not in given]
     added = [f"{name}={value}" for name, value in defaults.items() if name not in given]
     return PipelineOptions([*flags, *added, *extra], save_main_session=False)

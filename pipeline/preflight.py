@@ -42,9 +42,9 @@ def check_job(settings: JobSettings) -> JobSettings:
     }
     used = {option: topic for option, topic in wanted.items() if topic is not None}
     ids = [f"{settings.sink_id}-0"] if settings.delivery == EXACTLY_ONCE else []
-    partitions = check_connection(
-        settings.kafka, used, group_id=settings.group_id, transactional_ids=ids
-    )[topics.finals]
+    partitions = check_connection(settings.kafka, used, group_id=settings.group_id, transactional_ids=ids)[
+        topics.finals
+    ]
     kept_for = ensure_compacted(settings.kafka, topics.progress, partitions, setting=PROGRESS_TOPIC)
     if kept_for != partitions:
         raise PartitionsChanged(topics.finals, kept_for, partitions)

@@ -36,9 +36,11 @@ class Topics:
 class JobSettings:
     """See the module. `job_id` tells live sessions of two jobs in one worker process apart.
 
-    `start`: where partitions without a checkpoint begin, "earliest", "latest" or "committed" (offsets of
-    `group_id`). `on_lost_offsets`: "fail" or "skip" where retention removed records before they were read.
-    `max_live_streams` and `max_stream_opens_per_second` hold for each worker process (`stream_slots`).
+    `start` and `stop_at`: where partitions without a checkpoint begin, and where reading ends
+    (`connectors.kafka.positions`); None: never. `discovery_interval_seconds`: how often new partitions are
+    looked for; None: not. `on_lost_offsets`: "fail" or "skip" where retention removed records before they
+    were read. `max_live_streams` and `max_stream_opens_per_second` hold for each worker process
+    (`stream_slots`).
     `sink_id` names the job's transactions; the topic of finals when not given. `finals_partitions` and
     `audio_topic_id` (Kafka's own id of the input topic) are found out before the job is submitted.
     """
@@ -52,6 +54,8 @@ class JobSettings:
     max_live_streams: int = MAX_LIVE_STREAMS
     max_stream_opens_per_second: float = MAX_OPENS_PER_SECOND
     start: str = "committed"
+    stop_at: str | None = None
+    discovery_interval_seconds: float | None = 10.0
     on_lost_offsets: str = "fail"
     group_id: str = "medstream"
     delivery: str = AT_LEAST_ONCE

@@ -17,6 +17,7 @@ import apache_beam as beam
 from apache_beam.coders import BytesCoder
 from apache_beam.transforms.timeutil import TimeDomain
 from apache_beam.transforms.userstate import ReadModifyWriteStateSpec, TimerSpec, on_timer
+from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.timestamp import Timestamp
 
 from connectors.kafka.audio_log import AudioLog
@@ -56,6 +57,8 @@ STEPS = "steps"
 PARTIALS = "partials"
 DEAD_LETTERS = "dead_letters"
 
+_END_OF_TIME = GlobalWindow().max_timestamp()
+_END_POLL_SECONDS = 0.05
 _TIMER_SLACK_SECONDS = 0.05  # a timer this close to the wanted moment is not set again
 
 
@@ -91,6 +94,7 @@ class TranscribeFn(beam.DoFn):
 
     CURSOR = ReadModifyWriteStateSpec("cursor", BytesCoder())
     POLL = TimerSpec("poll", TimeDomain.REAL_TIME)
+    END_OF_INPUT = TimerSpec("end_of_input", TimeDomain.WATERMARK)
 
     def __init__(self, settings: JobSettings) -> None:
         self._settings = settings
@@ -115,15 +119,20 @@ class TranscribeFn(beam.DoFn):
         element: tuple[str, Sequence[Any]],
         cursor: Any = beam.DoFn.StateParam(CURSOR),  # noqa: B008 - Beam's way to declare state
         poll: Any = beam.DoFn.TimerParam(POLL),  # noqa: B008
+        end: Any = beam.DoFn.TimerParam(END_OF_INPUT),  # noqa: B008
     ) -> Iterator[Any]:
         session_id, fields = element
         records = [KafkaRecord.from_tuple(f) for f in fields]
         now = time.monotonic()
-        live = self._live(session_id, cursor, now) or self._open(session_id, records, now)
+        live = self._live(session_id, cursor, now)
         if live is None:
-            yield from self._reject_all(session_id, records)
-            return
-        yield from self._step(live, lambda: live.receive(records, now), cursor, poll, now)
+            live = self._open(session_id, records, now)
+            if live is None:
+                yield from self._reject_all(session_id, records)
+                return
+            if self._settings.stop_at is not None:
+                end.set(_END_OF_TIME)
+        yield from self._step(live, lambda: live.receive(records, now), cursor, (poll, end), now)
 
     @on_timer(POLL)
     def on_poll(
@@ -131,12 +140,35 @@ class TranscribeFn(beam.DoFn):
         session_id: Any = beam.DoFn.KeyParam,
         cursor: Any = beam.DoFn.StateParam(CURSOR),  # noqa: B008
         poll: Any = beam.DoFn.TimerParam(POLL),  # noqa: B008
+        end: Any = beam.DoFn.TimerParam(END_OF_INPUT),  # noqa: B008
     ) -> Iterator[Any]:
         now = time.monotonic()
         live = self._live(session_id, cursor, now)
         if live is not None:
             live.timer_due_at = None
-            yield from self._step(live, lambda: live.handle_timer(now), cursor, poll, now)
+            yield from self._step(live, lambda: live.handle_timer(now), cursor, (poll, end), now)
+
+    @on_timer(END_OF_INPUT)
+    def on_end_of_input(
+        self,
+        session_id: Any = beam.DoFn.KeyParam,
+        cursor: Any = beam.DoFn.StateParam(CURSOR),  # noqa: B008
+        poll: Any = beam.DoFn.TimerParam(POLL),  # noqa: B008
+        end: Any = beam.DoFn.TimerParam(END_OF_INPUT),  # noqa: B008
+    ) -> Iterator[Any]:
+        """A bounded replay has no more input, and runners fire timers in event time only: so this one takes
+        the place of POLL, again and again, until the session is over.
+
+        A drained job has it not: its sessions go on with the next job, from their markers.
+        """
+        poll.clear()
+        now = time.monotonic()
+        live = self._live(session_id, cursor, now)
+        if live is None or live.session.state.finished:
+            return
+        time.sleep(_END_POLL_SECONDS)  # all sessions take turns, as fast as the runner calls
+        yield from self._step(live, lambda: live.handle_timer(now), cursor, None, now)
+        end.set(_END_OF_TIME)
 
     # Finding the live session
 
@@ -211,8 +243,14 @@ class TranscribeFn(beam.DoFn):
     # One step of the engine
 
     def _step(
-        self, live: LiveSession, call: Callable[[], list[Output]], cursor: Any, poll: Any, now: float
+        self,
+        live: LiveSession,
+        call: Callable[[], list[Output]],
+        cursor: Any,
+        timers: tuple[Any, Any] | None,
+        now: float,
     ) -> Iterator[Any]:
+        """`timers`: POLL and END_OF_INPUT, to be kept; None when the input has ended."""
         with live.lock:
             outputs = call()
             forget = any(isinstance(output, Forget) for output in outputs)
@@ -220,11 +258,13 @@ class TranscribeFn(beam.DoFn):
             if forget:
                 cursor.clear()
                 self._runtime.remove((self._settings.job_id, live.session.session_id))
+                if timers is not None:
+                    timers[1].clear()
             elif step is not None:
                 live.stored = step.cursor
                 cursor.write(step.cursor)
-            if not forget:
-                self._schedule(live, poll, now)
+            if not forget and timers is not None:
+                self._schedule(live, timers[0], now)
             encoded = [tagged for output in outputs for tagged in self._encode(live, output)]
         levels = self._slots.due_levels()
         if levels is not None:

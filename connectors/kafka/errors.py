@@ -7,6 +7,7 @@
     |   +-- UnreadableCommandConfig
     |   +-- InvalidBootstrapServers
     |   +-- InsecureConnection
+    |   +-- InvalidPosition
     |   +-- UnknownTopic
     |   +-- WrongSecurityProtocol    TLS where the broker speaks none, a login where it takes none, ...
     |   +-- TlsFailed                certificates: ours, or the broker's
@@ -93,6 +94,16 @@ class InsecureConnection(SettingError):
         )
         self.server = server
         self.protocol = protocol
+
+
+class InvalidPosition(SettingError):
+    """A start or a stop that says no place in a topic."""
+
+    def __init__(self, setting: str, value: str, problem: str) -> None:
+        super().__init__(f"{setting}: {value!r} cannot be used: {problem}")
+        self.setting = setting
+        self.value = value
+        self.problem = problem
 
 
 class UnknownTopic(SettingError):

@@ -1,61 +1,126 @@
-"""Where partitions begin, end and were left: start positions and group offsets.
+"""Which partitions there are, and where each begins, ends and was left.
 
-Commits are a hint for lag tools and for a start without a checkpoint, so they are never waited for:
-`commit_later` notes the newest offset of each partition, and a thread per group commits them about once a
-second.
+`find_topics` asks the cluster for topics and their numbers of partitions through one admin client per
+process, so that discovery does not log in anew each time. `resolve` turns a start and a stop into offsets.
+
+Commits are a hint for lag tools and for a start without a checkpoint, so they are never waited for: a
+`GroupOffsets` notes the newest offset of each partition that is through (`commit_gate`), and its thread
+commits them about once a second.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from kafka import OffsetAndMetadata, TopicPartition
 from kafka import errors as kafka_errors
 
 from connectors.kafka.client import ClientConfig
-from connectors.kafka.errors import UnknownTopic
+from connectors.kafka.commit_gate import CommitGate
+from connectors.kafka.discovery import matching
+from connectors.kafka.errors import KafkaConnectorError, NotAuthorized, UnknownTopic
+from connectors.kafka.partition_range import UNBOUNDED, PartitionRange
+from connectors.kafka.positions import EARLIEST, LATEST, TIMESTAMP, Position, parse_start
 
 _LOG = logging.getLogger(__name__)
-
-EARLIEST, LATEST, COMMITTED = "earliest", "latest", "committed"
-STARTS = (EARLIEST, LATEST, COMMITTED)
 
 _COMMIT_SECONDS = 1.0
 _COMMIT_TIMEOUT_MS = 5_000
 
+_ADMINS: dict[ClientConfig, Any] = {}
+_ADMINS_LOCK = threading.Lock()
 
-def list_partitions(
-    config: ClientConfig, topics: Iterable[str], start: str, group_id: str | None = None
-) -> list[tuple[TopicPartition, int, int]]:
-    """(partition, start offset, end offset now) of every partition of the topics, sorted.
 
-    `start` is one of STARTS; `committed` falls back to earliest where the group has no offset. Raises
-    UnknownTopic and the errors of `ClientConfig.consumer`.
+def find_topics(
+    config: ClientConfig, topics: Iterable[str] = (), pattern: str | None = None
+) -> dict[str, int]:
+    """Number of partitions of each of the topics, or of all whose whole name matches `pattern`.
+
+    Raises UnknownTopic and NotAuthorized for a topic that was named, and the errors of `ClientConfig.admin`.
     """
-    if start not in STARTS:
-        raise ValueError(f"start must be one of {', '.join(STARTS)}, not {start!r}")
+    named = sorted(set(topics))
+    with _ADMINS_LOCK:
+        try:
+            if config not in _ADMINS:
+                _ADMINS[config] = config.admin()
+            described = _ADMINS[config].describe_topics(None if pattern is not None else named)
+        except KafkaConnectorError:
+            raise
+        except Exception as error:  # the next listing begins with a new client
+            if (admin := _ADMINS.pop(config, None)) is not None:
+                with contextlib.suppress(Exception):
+                    admin.close()
+            raise config.map_error(error) from None
+    if pattern is not None:
+        everything = {
+            topic["name"]: len(topic["partitions"])
+            for topic in described
+            if not topic["error_code"] and not topic["is_internal"]
+        }
+        return matching(pattern, everything)
+    codes = {topic["name"]: topic["error_code"] for topic in described}
+    for topic in named:
+        if codes.get(topic) == kafka_errors.TopicAuthorizationFailedError.errno:
+            raise NotAuthorized(f"topic {topic!r} (--input-topic)", config.bootstrap_servers)
+        if codes.get(topic, -1):
+            raise UnknownTopic(topic, "--input-topic", config.bootstrap_servers)
+    return {topic["name"]: len(topic["partitions"]) for topic in described}
+
+
+def resolve(
+    config: ClientConfig,
+    partitions: Iterable[tuple[str, int]],
+    start: Position,
+    stop: Position | None = None,
+    group_id: str | None = None,
+) -> list[tuple[TopicPartition, PartitionRange]]:
+    """The offsets to read of each partition, sorted by partition.
+
+    COMMITTED falls back to the earliest offset where the group has none. A stop at a moment is the end of the
+    log where no record is as late; whether it is to come is for the caller to say. Raises the errors of
+    `ClientConfig.consumer`.
+    """
+    places = sorted(TopicPartition(topic, partition) for topic, partition in partitions)
+    if not places:
+        return []
     consumer = config.consumer(group_id=group_id)
     try:
-        places = [place for topic in topics for place in _partitions(config, consumer, topic)]
         first, end = consumer.beginning_offsets(places), consumer.end_offsets(places)
-        begin = dict(first if start == EARLIEST else end)
-        if start == COMMITTED:
-            begin = {place: _committed(consumer, place, first[place]) for place in places}
-        return [(place, begin[place], end[place]) for place in sorted(places)]
+        starts = _starts(consumer, start, first, end)
+        stops = dict.fromkeys(places, UNBOUNDED)
+        if stop is not None:
+            stops = _since(consumer, stop.timestamp_ms, end) if stop.timestamp_ms is not None else end
+        return [
+            (place, PartitionRange(starts[place], max(starts[place], stops[place]), end[place]))
+            for place in places
+        ]
     except kafka_errors.KafkaError as error:
         raise config.map_error(error) from None
     finally:
         consumer.close()
 
 
-def _partitions(config: ClientConfig, consumer: Any, topic: str) -> list[TopicPartition]:
-    partitions = consumer.partitions_for_topic(topic)
-    if not partitions:
-        raise UnknownTopic(topic, "--input-topic", config.bootstrap_servers)
-    return [TopicPartition(topic, partition) for partition in partitions]
+def _starts(
+    consumer: Any, start: Position, first: dict[TopicPartition, int], end: dict[TopicPartition, int]
+) -> dict[TopicPartition, int]:
+    if start.kind == EARLIEST:
+        return first
+    if start.kind == LATEST:
+        return end
+    if start.kind == TIMESTAMP and start.timestamp_ms is not None:
+        return _since(consumer, start.timestamp_ms, end)
+    return {place: _committed(consumer, place, offset) for place, offset in first.items()}
+
+
+def _since(consumer: Any, timestamp_ms: int, end: dict[TopicPartition, int]) -> dict[TopicPartition, int]:
+    """First offsets whose timestamp is not before the moment; the end where there is none."""
+    found = consumer.offsets_for_times(dict.fromkeys(end, timestamp_ms))
+    return {place: end[place] if found.get(place) is None else found[place].offset for place in end}
 
 
 def _committed(consumer: Any, place: TopicPartition, first: int) -> int:
@@ -66,19 +131,53 @@ def _committed(consumer: Any, place: TopicPartition, first: int) -> int:
     return first if committed is None else int(committed)
 
 
-class OffsetCommitter:
+def list_partitions(
+    config: ClientConfig, topics: Iterable[str], start: str, group_id: str | None = None
+) -> list[tuple[TopicPartition, int, int]]:
+    """(partition, start offset, end offset now) of every partition of the topics, sorted.
+
+    `start` as in `positions`. Raises InvalidPosition and what `find_topics` and `resolve` raise.
+    """
+    found = find_topics(config, topics)
+    partitions = [(topic, number) for topic, count in found.items() for number in range(count)]
+    resolved = resolve(config, partitions, parse_start(start), group_id=group_id)
+    return [(place, offsets.start, offsets.log_end) for place, offsets in resolved]
+
+
+class GroupOffsets:
     """Commits the newest offsets of one group from a thread of its own; failures are logged and left."""
 
-    def __init__(self, config: ClientConfig, group_id: str) -> None:
+    def __init__(
+        self, config: ClientConfig, group_id: str, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._config = config
         self._group_id = group_id
+        self._clock = clock
         self._lock = threading.Lock()
+        self._gates: dict[TopicPartition, CommitGate] = {}
         self._newest: dict[TopicPartition, int] = {}
         self._done: dict[TopicPartition, int] = {}
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"commit-{group_id}", daemon=True)
         self._thread.start()
+
+    def bundle_ended(
+        self, topic: str, partition: int, first_offset: int, next_offset: int
+    ) -> Callable[[], None]:
+        """A bundle has read these offsets; the answer is its finalizer."""
+        place = TopicPartition(topic, partition)
+        with self._lock:
+            gate = self._gates.setdefault(place, CommitGate())
+            bundle = gate.ended(first_offset, next_offset, self._clock())
+
+        def finalize() -> None:
+            with self._lock:
+                safe = gate.finalized(bundle, self._clock())
+            if safe is not None:
+                self.note(topic, partition, safe)
+
+        return finalize
 
     def note(self, topic: str, partition: int, offset: int) -> None:
         """Everything of the partition before `offset` is done."""
@@ -123,14 +222,14 @@ class OffsetCommitter:
         return consumer
 
 
-_COMMITTERS: dict[tuple[ClientConfig, str], OffsetCommitter] = {}
-_COMMITTERS_LOCK = threading.Lock()
+_GROUPS: dict[tuple[ClientConfig, str], GroupOffsets] = {}
+_GROUPS_LOCK = threading.Lock()
 
 
-def commit_later(config: ClientConfig, group_id: str, topic: str, partition: int, offset: int) -> None:
-    """Note the offset with the process's committer of this group."""
-    with _COMMITTERS_LOCK:
-        committer = _COMMITTERS.get((config, group_id))
+def group_offsets(config: ClientConfig, group_id: str) -> GroupOffsets:
+    """The process's committer of this group."""
+    with _GROUPS_LOCK:
+        committer = _GROUPS.get((config, group_id))
         if committer is None:
-            committer = _COMMITTERS[(config, group_id)] = OffsetCommitter(config, group_id)
-    committer.note(topic, partition, offset)
+            committer = _GROUPS[(config, group_id)] = GroupOffsets(config, group_id)
+        return committer

@@ -17,10 +17,11 @@ else.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,19 +38,30 @@ _POLL_SECONDS = 0.2
 _FIRST_READ_SECONDS = 0.1
 """The first read of an empty partition must not hold up partitions that were not read yet."""
 _COLLECT_SECONDS = 0.025
-"""How often a partition that has data, and waits for its interval, looks for more."""
+"""How often a partition that has data, and waits for its interval, looks for more, unless it is behind."""
+_BEHIND_RECORDS = 500
 _BUFFERED_RECORDS = 5_000
-"""A partition with more records in its buffer is paused."""
+_BUFFERED_BYTES = 16 * 1024 * 1024
+"""A partition with more in its buffer is paused."""
+DEFAULT_MAX_BYTES = 8 * 1024 * 1024
+_ABANDONED_SECONDS = 10.0
+"""Nobody is waiting to take what a partition has that nobody read for so long."""
 _FORGET_SECONDS = 60.0
 """A partition that nobody read for so long is given up: it moved to another worker."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What one `read` found: records in order, and the offset to read next."""
+    """What one `read` found: records in order, and the offset to read next.
+
+    `log_end`: the offset of the next record to be written, when the broker last told; None: not told yet.
+    """
 
     records: list[KafkaRecord] = field(repr=False)
     next_offset: int
+    log_end: int | None = None
+    size_bytes: int = 0
+    """Of keys, values and headers."""
 
 
 @dataclass(slots=True)
@@ -61,18 +73,48 @@ class _Feed:
     used_at: float
     returned_at: float = float("-inf")
     buffer: deque[KafkaRecord] = field(default_factory=deque, repr=False)
+    sizes: deque[int] = field(default_factory=deque)
+    buffered_bytes: int = 0
+    log_end: int | None = None
     paused: bool = False
     error: KafkaConnectorError | None = None
     replaced: bool = False
 
-    def take(self, max_records: int) -> Batch:
-        count = min(max_records, len(self.buffer))
+    def put(self, fetched: Sequence[Any]) -> None:
+        """kafka-python's records, in order."""
+        self.buffer.extend(map(to_record, fetched))
+        sizes = [_size_bytes(record) for record in fetched]
+        self.sizes.extend(sizes)
+        self.buffered_bytes += sum(sizes)
+        self.position = max(self.position, fetched[-1].offset + 1)
+
+    def is_full(self) -> bool:
+        return len(self.buffer) > _BUFFERED_RECORDS or self.buffered_bytes > _BUFFERED_BYTES
+
+    def is_behind(self) -> bool:
+        """Whether there is much to fetch, so that looking for more is no waste."""
+        return not self.paused and (self.log_end or 0) - self.position > _BEHIND_RECORDS
+
+    def has(self, max_records: int, max_bytes: int) -> bool:
+        """Whether as much is here as one batch may hold."""
+        return len(self.buffer) >= max_records or self.buffered_bytes >= max_bytes
+
+    def take(self, max_records: int, max_bytes: int) -> Batch:
+        """At least one record, if there is one, however large it is."""
+        count = taken_bytes = 0
+        for size in itertools.islice(self.sizes, max_records):
+            if count and taken_bytes + size > max_bytes:
+                break
+            count, taken_bytes = count + 1, taken_bytes + size
         records = [self.buffer.popleft() for _ in range(count)]
+        for _ in range(count):
+            self.sizes.popleft()
+        self.buffered_bytes -= taken_bytes
         if self.buffer:
             self.next_offset = records[-1].offset + 1
         else:  # also over offsets without a record: transaction markers, compaction
             self.next_offset = max(self.next_offset, self.position)
-        return Batch(records, self.next_offset)
+        return Batch(records, self.next_offset, self.log_end, taken_bytes)
 
 
 class SharedConsumer:
@@ -94,10 +136,14 @@ class SharedConsumer:
         offset: int,
         *,
         max_records: int,
+        max_bytes: int = DEFAULT_MAX_BYTES,
         min_interval_seconds: float,
         idle_seconds: float,
     ) -> Batch:
         """Records of the partition from `offset`, waiting up to `idle_seconds` for the first.
+
+        A batch holds at most `max_records`, and at most `max_bytes` of keys, values and headers unless its
+        one record is larger.
 
         The batch is empty when nothing came, or when another partition of this process has data. Raises
         LostOffsets when retention removed the offset, ReadFailed or BrokerUnreachable (retryable) when
@@ -109,27 +155,48 @@ class SharedConsumer:
             is_first = feed.returned_at == float("-inf")
             deadline = self._clock() + (min(_FIRST_READ_SECONDS, idle_seconds) if is_first else idle_seconds)
             earliest = feed.returned_at + min_interval_seconds
-            self._wait(feed, deadline, earliest, max_records)
+            self._wait(feed, deadline, earliest, max_records, max_bytes)
             if feed.error is not None:
                 self._give_up(place, feed)
                 raise feed.error
             if feed.replaced:  # another reader took the partition over meanwhile
                 return Batch([], offset)
             feed.returned_at = feed.used_at = self._clock()
-            return feed.take(max_records)
+            return feed.take(max_records, max_bytes)
+
+    def release(self, topic: str, partition: int) -> None:
+        """The partition was read to its end: fetch no more of it."""
+        place = TopicPartition(topic, partition)
+        with self._turn:
+            if (feed := self._feeds.get(place)) is not None:
+                self._give_up(place, feed)
+
+    def lag_records(self) -> int:
+        """Records behind the ends of the partitions that this process reads."""
+        with self._turn:
+            return sum(
+                max(0, feed.log_end - feed.next_offset)
+                for feed in self._feeds.values()
+                if feed.log_end is not None
+            )
 
     def close(self) -> None:
         """Close the consumer; a later read opens a new one."""
         with self._turn, self._own_turn():
             self._drop_consumer("the consumer was closed")
 
-    def _wait(self, feed: _Feed, deadline: float, earliest: float, max_records: int) -> None:
+    def _wait(self, feed: _Feed, deadline: float, earliest: float, max_records: int, max_bytes: int) -> None:
         """Poll, or wait for the thread that polls, until there is a reason to return."""
-        while feed.error is None and not feed.replaced and len(feed.buffer) < max_records:
+        while feed.error is None and not feed.replaced and not feed.has(max_records, max_bytes):
             now = self._clock()
-            ready = feed.position > feed.next_offset or any(other.buffer for other in self._feeds.values())
+            ready = feed.position > feed.next_offset or any(
+                other.buffer and now - other.used_at < _ABANDONED_SECONDS for other in self._feeds.values()
+            )
             until = min(deadline, earliest) if ready else deadline
             if ready and not self._busy:
+                if until > now and not self._wanted and self._is_behind():
+                    self._poll(min(_COLLECT_SECONDS, until - now))
+                    continue
                 self._poll(0.0)  # what arrived while this partition waits for its interval
             if until <= now:
                 return
@@ -139,6 +206,9 @@ class SharedConsumer:
                 self._turn.wait(until - now)
             else:
                 self._poll(min(_POLL_SECONDS, until - now))
+
+    def _is_behind(self) -> bool:
+        return any(feed.is_behind() for feed in self._feeds.values())
 
     def _feed_at(self, place: TopicPartition, offset: int) -> _Feed:
         """The partition's feed, made or moved so that its next record is the one at `offset`."""
@@ -157,7 +227,7 @@ class SharedConsumer:
         return feed
 
     def _give_up(self, place: TopicPartition, feed: _Feed) -> None:
-        """Stop fetching a partition that cannot be read on."""
+        """Stop fetching a partition that cannot, or need not, be read on."""
         if self._feeds.get(place) is not feed:
             return
         with self._own_turn():
@@ -186,30 +256,35 @@ class SharedConsumer:
         self._turn.release()
         fetched: dict[TopicPartition, list[Any]] = {}
         failure: Exception | None = None
-        positions: dict[TopicPartition, int | None] = {}
+        reached: dict[TopicPartition, tuple[int | None, int | None]] = {}
         try:
             fetched = consumer.poll(timeout_ms=seconds * 1000, max_records=_BUFFERED_RECORDS)
-            positions = {place: consumer.position(place, timeout_ms=0) for place in places}
+            reached = {
+                place: (consumer.position(place, timeout_ms=0), consumer.highwater(place)) for place in places
+            }
         except Exception as error:
             failure = error
         finally:
             self._turn.acquire()
             self._busy = False
             self._turn.notify_all()
-        self._store(fetched, positions)
+        self._store(fetched, reached)
         if failure is not None:
             self._handle(failure)
 
     def _store(
-        self, fetched: dict[TopicPartition, list[Any]], positions: dict[TopicPartition, int | None]
+        self,
+        fetched: dict[TopicPartition, list[Any]],
+        reached: dict[TopicPartition, tuple[int | None, int | None]],
     ) -> None:
+        """Records, and each partition's position and end of the log."""
         for place, records in fetched.items():
             if (feed := self._feeds.get(place)) is not None:
-                feed.buffer.extend(to_record(record) for record in records)
-                feed.position = max(feed.position, records[-1].offset + 1)
-        for place, position in positions.items():
-            if (feed := self._feeds.get(place)) is not None and position is not None:
-                feed.position = max(feed.position, position)
+                feed.put(records)
+        for place, (position, log_end) in reached.items():
+            if (feed := self._feeds.get(place)) is not None:
+                feed.position = max(feed.position, position or 0)
+                feed.log_end = log_end if log_end is not None else feed.log_end
 
     def _handle(self, failure: Exception) -> None:
         """Tell the partition that is out of range; anything else is the consumer's end, for all of them."""
@@ -233,7 +308,7 @@ class SharedConsumer:
 
     def _apply_pauses(self) -> None:
         for place, feed in self._feeds.items():
-            full = len(feed.buffer) > _BUFFERED_RECORDS
+            full = feed.is_full()
             if full != feed.paused:
                 (self._consumer.pause if full else self._consumer.resume)(place)
                 feed.paused = full
@@ -266,6 +341,14 @@ class SharedConsumer:
         finally:
             self._wanted -= 1
             self._turn.notify_all()
+
+
+def _size_bytes(fetched: Any) -> int:
+    """Of key, value and headers; kafka-python counts -1 for what is missing."""
+    key: int = fetched.serialized_key_size
+    value: int = fetched.serialized_value_size
+    headers: int = fetched.serialized_header_size
+    return max(key, 0) + max(value, 0) + max(headers, 0)
 
 
 def _mapped(place: TopicPartition, error: Exception) -> KafkaConnectorError:

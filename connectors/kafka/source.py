@@ -1,18 +1,25 @@
 """Read Kafka topics as an unbounded Beam source: a splittable DoFn with one element per partition.
 
-    Impulse -> one (topic, partition, start, stop) each -> Reshuffle -> read: (key, [record tuples])
+    Impulse -> discover: (topic, partition, start, stop, log end) each -> Reshuffle -> read: (key, [records])
 
-The restriction is the partition's range of offsets; its only split is the source's own checkpoint, so that
-a partition is read by one worker at a time. A bundle is one read of the process's shared consumer
+The restriction of a partition's reader is a range of offsets; its only split is the source's own checkpoint,
+so that a partition is read by one worker at a time. A bundle is one read of the process's shared consumer
 (`shared_consumer`): it waits for data, hands over what is there, and defers the rest at once, because
 runners pass a bundle's output on only when the bundle ends. Deferring by a delay is no alternative: the
-Flink runner cuts sub-second delays to 0.
+Flink runner cuts sub-second delays to 0. What is left of a live topic counts as what is in the log, so that
+runners can scale by the backlog.
+
+The discovery is a splittable DoFn too: its restriction is what has been found, so that a restored job neither
+forgets a partition nor finds one twice. It lists again at each interval; a partition that was not there at
+start is read from its earliest record.
 
 The records of one read are grouped by key, so that a busy session costs one element, and carry the smallest
-of their timestamps. The watermark follows the newest read and, on an idle partition, the clock.
+of their timestamps. A partition's watermark follows the newest read and, once the end of the log is reached,
+the clock; the discovery holds it at its last listing, for records of partitions that are not found yet.
 
-Offsets are committed to the consumer group, when one is named, as the runner finalizes bundles: a hint for
-lag tools and for a start without a checkpoint. The position itself is in the runner's checkpoints.
+Offsets are committed to the consumer group, when one is named, as the runner finalizes bundles
+(`commit_gate`): for lag tools and for a start without a checkpoint. The position itself is in the runner's
+checkpoints.
 """
 
 # Beam's own functions are untyped.
@@ -21,34 +28,45 @@ lag tools and for a start without a checkpoint. The position itself is in the ru
 from __future__ import annotations
 
 import logging
+import re
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.io.restriction_trackers import OffsetRange, OffsetRestrictionTracker
 from apache_beam.io.watermark_estimators import ManualWatermarkEstimator
 from apache_beam.metrics.metric import Metrics
-from apache_beam.transforms.core import RestrictionProvider
 from apache_beam.transforms.window import TimestampedValue
 from apache_beam.typehints import KV
-from apache_beam.utils.timestamp import Timestamp
+from apache_beam.utils.timestamp import Duration, Timestamp
 
 from connectors.kafka.client import ClientConfig
-from connectors.kafka.errors import LostOffsets
-from connectors.kafka.offsets import EARLIEST, commit_later, list_partitions
+from connectors.kafka.errors import KafkaConnectorError, LostOffsets
+from connectors.kafka.offsets import find_topics, group_offsets, resolve
+from connectors.kafka.partition_range import UNBOUNDED
+from connectors.kafka.positions import COMMITTED, EARLIEST, Position, parse_start, parse_stop
 from connectors.kafka.records import NO_TIMESTAMP, KafkaRecord
-from connectors.kafka.shared_consumer import Batch, shared_consumer
+from connectors.kafka.restrictions import (
+    DiscoveryRestrictions,
+    Listed,
+    Partition,
+    PartitionRestrictions,
+    Reached,
+)
+from connectors.kafka.shared_consumer import DEFAULT_MAX_BYTES, Batch, shared_consumer
 
 _LOG = logging.getLogger(__name__)
 
-UNBOUNDED = 2**63 - 1
-_IDLE_WATERMARK_SECONDS = 5.0
+_LATE_SECONDS = 5.0
 """On an idle partition the watermark stays this far behind the clock, for records on their way."""
+_MIN_DISCOVERY_SECONDS = 1.0
+_DEFER_SLACK_SECONDS = 0.2
+"""Beam subtracts what the bundle still takes, and the Flink runner cuts the rest to whole seconds."""
+_GAUGE_SECONDS = 1.0
 
-Partition = tuple[str, int, int, int]
-"""topic, partition, first offset, end offset (UNBOUNDED for a live topic)"""
+
+StartNoLater = Callable[[], Mapping[tuple[str, int], int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +74,24 @@ class SourceOptions:
     """What to read and how to pace it."""
 
     config: ClientConfig
-    topics: tuple[str, ...]
+    topics: tuple[str, ...] = ()
+    topic_pattern: str | None = None
+    """Instead of topics: a regular expression for whole names; internal topics never match."""
     start: str = EARLIEST
-    """earliest, latest or committed (of `group_id`; earliest where the group has no offset)."""
+    """earliest, latest, committed (of `group_id`; earliest where the group has no offset), or
+    timestamp:MOMENT (`positions`). Partitions found later begin at their earliest record.
+    """
     group_id: str | None = None
+    start_no_later: StartNoLater | None = None
+    """With committed: asked once for offsets, by topic and partition, that are to be read in any case, since
+    what was done with them is not finished.
+    """
     stop_at: str | None = None
-    """None for a live topic; `end` to stop at the offsets that the partitions end with at start."""
+    """None for a live topic; `end` to stop at the offsets that the partitions end with at start; a moment
+    (`positions`) to stop before the first record that is not older, in each partition.
+    """
+    discovery_interval_seconds: float | None = 10.0
+    """How often to look for new partitions and topics; None: once, at start, as with `stop_at='end'`."""
     on_lost_offsets: str = "fail"
     """fail or skip, when retention removed records before they were read."""
     poll_timeout_ms: int = 100
@@ -71,19 +101,69 @@ class SourceOptions:
     data.
     """
     max_records_per_bundle: int = 2_000
+    max_bytes_per_bundle: int = DEFAULT_MAX_BYTES
+    """Of keys, values and headers; a larger record is a bundle by itself."""
 
     def __post_init__(self) -> None:
-        if self.start == "committed" and self.group_id is None:
+        if bool(self.topics) == (self.topic_pattern is not None):
+            raise ValueError("either topics or topic_pattern is needed")
+        if self.topic_pattern is not None:
+            try:
+                re.compile(self.topic_pattern)
+            except re.error as error:
+                raise ValueError(f"topic_pattern is no regular expression: {error}") from None
+        if parse_start(self.start).kind == COMMITTED and self.group_id is None:
             raise ValueError("start='committed' needs a group_id")
+        if self.stop_at is not None:
+            parse_stop(self.stop_at)
+        if self.on_lost_offsets not in ("fail", "skip"):
+            raise ValueError(f"on_lost_offsets is fail or skip, not {self.on_lost_offsets!r}")
+        interval = self.discovery_interval_seconds
+        if interval is not None and interval < _MIN_DISCOVERY_SECONDS:
+            raise ValueError(f"discovery_interval_seconds is at least {_MIN_DISCOVERY_SECONDS:g}, or None")
+        if self.max_records_per_bundle < 1 or self.max_bytes_per_bundle < 1:
+            raise ValueError("max_records_per_bundle and max_bytes_per_bundle are at least 1")
+
+    @property
+    def stop(self) -> Position | None:
+        return None if self.stop_at is None else parse_stop(self.stop_at)
 
 
 class ReadFromKafka(beam.PTransform):
     """Yields `(key, [KafkaRecord.as_tuple(), ...])` per key and read, in the partition's order; key b"" for
-    none.
+    none. Tombstones (value None), headers, timestamps and their type are kept.
+
+        from connectors.kafka.client import ClientConfig
+        from connectors.kafka.records import KafkaRecord
+        from connectors.kafka.source import ReadFromKafka
+
+        def values(element):
+            key, records = element
+            return [KafkaRecord.from_tuple(fields).value for fields in records]
+
+        with beam.Pipeline(options=options) as pipeline:
+            _ = (
+                pipeline
+                | ReadFromKafka(
+                    ClientConfig.build("localhost:9092"),
+                    topic_pattern=r"audio-.*",
+                    start="timestamp:2026-03-01T08:00:00Z",
+                    stop_at="end",
+                    group_id="replay",
+                )
+                | beam.FlatMap(values)
+                | beam.Map(handle)
+            )
+
+    With `stop_at` the source ends. On Flink a job with checkpoints ends with its sources only if
+    `--shutdown_sources_after_idle_ms=0` says so: otherwise Beam keeps the sources alive for ever.
+
+    Metrics, namespace `kafka_source`: records, bytes, polls, empty_polls, lost_offsets, partitions_found,
+    discovery_failures, lag_ms, poll_ms, lag_records.
     """
 
-    def __init__(self, config: ClientConfig, topics: Iterable[str], **options: Any) -> None:
-        """`options` are the fields of SourceOptions."""
+    def __init__(self, config: ClientConfig, topics: Iterable[str] = (), **options: Any) -> None:
+        """`options` are the fields of SourceOptions. Raises InvalidPosition, and ValueError for others."""
         super().__init__()
         self._options = SourceOptions(config, tuple(topics), **options)
 
@@ -91,62 +171,80 @@ class ReadFromKafka(beam.PTransform):
         return (
             pbegin
             | "Start" >> beam.Impulse()
-            | "ListPartitions" >> beam.ParDo(_ListPartitions(self._options))
+            | "DiscoverPartitions" >> beam.ParDo(_DiscoverPartitions(self._options))
             | "SpreadPartitions" >> beam.Reshuffle()
             | "ReadPartition" >> beam.ParDo(_ReadPartition(self._options)).with_output_types(KV[bytes, Any])
         )
 
 
-class PartitionTracker(OffsetRestrictionTracker):
-    """An offset range that only its own reader may split, at the position reached.
-
-    A split elsewhere would give one session's audio to two workers.
-    """
-
-    def try_split(self, fraction_of_remainder: float) -> Any:
-        return super().try_split(0) if fraction_of_remainder == 0 else None
-
-    def is_bounded(self) -> bool:
-        return bool(self.current_restriction().stop != UNBOUNDED)
+_KNOWN = beam.DoFn.RestrictionParam(DiscoveryRestrictions())
+_TRACKER = beam.DoFn.RestrictionParam(PartitionRestrictions())
+_WATERMARK = beam.DoFn.WatermarkEstimatorParam(ManualWatermarkEstimator.default_provider())
 
 
-class PartitionRestrictions(RestrictionProvider):
-    """The range of offsets that ListPartitions resolved."""
-
-    def initial_restriction(self, element: Partition) -> OffsetRange:
-        _, _, start, stop = element
-        return OffsetRange(start, max(start, stop))
-
-    def create_tracker(self, restriction: OffsetRange) -> PartitionTracker:
-        return PartitionTracker(restriction)
-
-    def restriction_size(self, element: Partition, restriction: OffsetRange) -> int:  # noqa: ARG002
-        size: int = restriction.size()
-        return size
-
-    def truncate(self, element: Partition, restriction: OffsetRange) -> OffsetRange | None:  # noqa: ARG002
-        """Draining a live topic stops reading; a bounded replay is read to its end."""
-        return restriction if restriction.stop != UNBOUNDED else None
-
-
-class _ListPartitions(beam.DoFn):
-    """Resolves the start once: a restart before the first checkpoint resolves it anew, a later one does
-    not.
+@beam.DoFn.unbounded_per_element()
+class _DiscoverPartitions(beam.DoFn):
+    """One listing per bundle. The first resolves the start: a restart before the first checkpoint resolves it
+    anew, a later one does not.
     """
 
     def __init__(self, options: SourceOptions) -> None:
         self._options = options
+        self._found = Metrics.counter("kafka_source", "partitions_found")
+        self._failures = Metrics.counter("kafka_source", "discovery_failures")
 
-    def process(self, _: bytes) -> Iterator[Partition]:
+    def process(self, _: bytes, tracker: Any = _KNOWN, watermark: Any = _WATERMARK) -> Iterator[Any]:
+        options, known, now = self._options, tracker.current_restriction(), time.time()
+        found: dict[str, int] | None
+        try:
+            found = find_topics(options.config, options.topics, options.topic_pattern)
+            new = known.new_in(found)
+            partitions = self._resolved(new, known.listed, now)
+        except KafkaConnectorError as error:
+            if not known.listed:
+                raise
+            self._failures.inc()
+            _LOG.warning("Could not look for new partitions: %s", error)
+            found, partitions = None, []
+        last = not self._goes_on(now)
+        if not tracker.try_claim(Listed(known.with_found(found or {}), last)):
+            return
+        # Records of a partition that is new were written since the listing before.
+        since = watermark.current_watermark()
+        yield from (TimestampedValue(partition, since) if since else partition for partition in partitions)
+        self._found.inc(len(partitions))
+        if found is not None:
+            _advance(watermark, Timestamp.of(now - _LATE_SECONDS))
+        if not last:
+            interval = options.discovery_interval_seconds or 0
+            tracker.defer_remainder(Duration.of(interval + _DEFER_SLACK_SECONDS))
+
+    def _resolved(self, new: list[tuple[str, int]], listed: bool, now: float) -> list[Partition]:
         options = self._options
-        for place, start, end in list_partitions(
-            options.config, options.topics, options.start, options.group_id
-        ):
-            yield place.topic, place.partition, start, end if options.stop_at == "end" else UNBOUNDED
+        start = Position(EARLIEST) if listed else parse_start(options.start)
+        stop = None if self._is_to_come(options.stop, now) else options.stop
+        resolved = resolve(options.config, new, start, stop, options.group_id)
+        needed = options.start_no_later() if start.kind == COMMITTED and options.start_no_later else {}
+        if listed and new:
+            names = ", ".join(f"{topic}-{partition}" for topic, partition in new)
+            _LOG.warning("Found new partitions: %s", names)
+        return [
+            (
+                *(place.topic, place.partition, min(offsets.start, needed.get(place, offsets.start))),
+                *(offsets.stop, offsets.log_end),
+            )
+            for place, offsets in resolved
+        ]
 
+    def _goes_on(self, now: float) -> bool:
+        stop = self._options.stop
+        if self._options.discovery_interval_seconds is None:
+            return False
+        return stop is None or self._is_to_come(stop, now)
 
-_TRACKER = beam.DoFn.RestrictionParam(PartitionRestrictions())
-_WATERMARK = beam.DoFn.WatermarkEstimatorParam(ManualWatermarkEstimator.default_provider())
+    @staticmethod
+    def _is_to_come(stop: Position | None, now: float) -> bool:
+        return stop is not None and stop.timestamp_ms is not None and stop.timestamp_ms > now * 1000
 
 
 @beam.DoFn.unbounded_per_element()
@@ -155,8 +253,16 @@ class _ReadPartition(beam.DoFn):
 
     def __init__(self, options: SourceOptions) -> None:
         self._options = options
+        self._stop = options.stop
+        self._lag_shown_at = 0.0
         self._records = Metrics.counter("kafka_source", "records")
+        self._bytes = Metrics.counter("kafka_source", "bytes")
+        self._polls = Metrics.counter("kafka_source", "polls")
+        self._empty_polls = Metrics.counter("kafka_source", "empty_polls")
         self._lost = Metrics.counter("kafka_source", "lost_offsets")
+        self._lag_ms = Metrics.distribution("kafka_source", "lag_ms")
+        self._poll_ms = Metrics.distribution("kafka_source", "poll_ms")
+        self._lag_records = Metrics.gauge("kafka_source", "lag_records")
 
     def process(
         self,
@@ -165,49 +271,83 @@ class _ReadPartition(beam.DoFn):
         tracker: Any = _TRACKER,
         watermark: Any = _WATERMARK,
     ) -> Iterator[Any]:
-        topic, partition, _, _ = element
-        restriction = tracker.current_restriction()
-        if restriction.start >= restriction.stop:
-            tracker.try_claim(restriction.stop)
+        topic, partition, start = element[0], element[1], tracker.current_restriction().start
+        stop = tracker.current_restriction().stop
+        if start >= stop:
             return
-        batch = _until(self._read(topic, partition, restriction.start), restriction.stop)
-        if batch.next_offset > restriction.start and tracker.try_claim(batch.next_offset - 1):
-            yield from _grouped(batch.records)
-            self._records.inc(len(batch.records))
+        batch = _until(self._read(topic, partition, start, stop), stop)
+        batch, ended = self._until_moment(batch, stop)
+        if not tracker.try_claim(Reached(batch.next_offset, batch.log_end)):
+            return
+        yield from _grouped(batch.records)
+        self._measure(batch)
         if self._options.group_id is not None:
             # Also when nothing was read: a finalizer that a restart swallowed would leave a lag for ever.
-            config, group = self._options.config, self._options.group_id
-            finalizer.register(lambda: commit_later(config, group, topic, partition, batch.next_offset))
-        _advance(watermark, batch.records)
-        if batch.next_offset >= restriction.stop:
-            tracker.try_claim(restriction.stop)
-        else:
+            group = group_offsets(self._options.config, self._options.group_id)
+            finalizer.register(group.bundle_ended(topic, partition, start, batch.next_offset))
+        _advance(watermark, _watermark_after(batch, time.time()))
+        if batch.next_offset < stop and not ended:
             tracker.defer_remainder()
+            return
+        tracker.try_claim(Reached(stop))
+        shared_consumer(self._options.config).release(topic, partition)
 
-    def _read(self, topic: str, partition: int, offset: int) -> Batch:
+    def _read(self, topic: str, partition: int, offset: int, stop: int) -> Batch:
         options = self._options
+        began = time.monotonic()
         try:
             return shared_consumer(options.config).read(
                 topic,
                 partition,
                 offset,
-                max_records=options.max_records_per_bundle,
+                max_records=min(options.max_records_per_bundle, stop - offset),
+                max_bytes=options.max_bytes_per_bundle,
                 min_interval_seconds=options.poll_timeout_ms / 1000,
                 idle_seconds=options.idle_poll_timeout_ms / 1000,
             )
         except LostOffsets as lost:
             if options.on_lost_offsets != "skip":
                 raise
-            self._lost.inc(lost.end_offset - lost.first_offset)
+            end = min(lost.end_offset, stop)
+            self._lost.inc(end - lost.first_offset)
             _LOG.warning("%s Going on behind the gap.", lost)
-            return Batch([], lost.end_offset)
+            return Batch([], end)
+        finally:
+            self._polls.inc()
+            self._poll_ms.update(round((time.monotonic() - began) * 1000))
+
+    def _until_moment(self, batch: Batch, stop: int) -> tuple[Batch, bool]:
+        """The part of the batch before a moment that was to come when the job started, and whether that has
+        come.
+        """
+        moment = self._stop.timestamp_ms if self._stop is not None else None
+        if moment is None or stop != UNBOUNDED:
+            return batch, False
+        for number, record in enumerate(batch.records):
+            if record.timestamp_ms >= moment:
+                return replace(batch, records=batch.records[:number], next_offset=record.offset), True
+        is_over = time.time() * 1000 > moment + _LATE_SECONDS * 1000
+        return batch, is_over and _is_at_end(batch)
+
+    def _measure(self, batch: Batch) -> None:
+        now = time.time()
+        if batch.records:
+            self._records.inc(len(batch.records))
+            self._bytes.inc(batch.size_bytes)
+            if batch.records[0].timestamp_ms != NO_TIMESTAMP:
+                self._lag_ms.update(max(0, round(now * 1000) - batch.records[0].timestamp_ms))
+        else:
+            self._empty_polls.inc()
+        if now - self._lag_shown_at > _GAUGE_SECONDS:
+            self._lag_shown_at = now
+            self._lag_records.set(shared_consumer(self._options.config).lag_records())
 
 
 def _until(batch: Batch, stop: int) -> Batch:
     """The part of the batch before `stop`."""
     if batch.next_offset <= stop:
         return batch
-    return Batch([record for record in batch.records if record.offset < stop], stop)
+    return replace(batch, records=[r for r in batch.records if r.offset < stop], next_offset=stop)
 
 
 def _grouped(records: list[KafkaRecord]) -> Iterator[Any]:
@@ -224,9 +364,19 @@ def _earliest(records: list[KafkaRecord]) -> Timestamp:
     return Timestamp(micros=min(known) * 1000) if known else Timestamp.now()
 
 
-def _advance(watermark: Any, records: list[KafkaRecord]) -> None:
+def _is_at_end(batch: Batch) -> bool:
+    return batch.log_end is not None and batch.next_offset >= batch.log_end
+
+
+def _watermark_after(batch: Batch, now: float) -> Timestamp | None:
+    """None: an empty read of a partition whose end is not known, or not reached, says nothing."""
+    if batch.records:
+        return _earliest(batch.records)
+    return Timestamp.of(now - _LATE_SECONDS) if _is_at_end(batch) else None
+
+
+def _advance(watermark: Any, reached: Timestamp | None) -> None:
     """The watermark never goes back; a record older than it is late, which no stage here minds."""
-    reached = _earliest(records) if records else Timestamp.of(time.time() - _IDLE_WATERMARK_SECONDS)
     current = watermark.current_watermark()
-    if current is None or reached > current:
+    if reached is not None and (current is None or reached > current):
         watermark.set_watermark(reached)

@@ -47,6 +47,14 @@ from pipeline.cli.session_options import (
     accepts_restart,
     check_limits,
 )
+from pipeline.cli.source_options import (
+    DiscoveryIntervalSeconds,
+    StartFrom,
+    StopAt,
+    check_discovery,
+    check_start,
+    check_stop,
+)
 from pipeline.elements import SessionSettings
 from pipeline.errors import JobFailed, SettingsError
 from pipeline.limits import SessionLimits
@@ -95,10 +103,9 @@ def run(
     command_config: CommandConfig = None,
     ship_command_config: ShipCommandConfig = False,
     kafka_property: KafkaProperty = None,
-    start_from: Annotated[
-        str,
-        _option("Start without checkpoint: committed (else earliest), earliest, latest.", "START_FROM"),
-    ] = "committed",
+    start_from: StartFrom = "committed",
+    stop_at: StopAt = None,
+    discovery_interval_seconds: DiscoveryIntervalSeconds = 10.0,
     on_lost_offsets: Annotated[
         str, _option("When retention took records that were not read: fail, or skip them.", "ON_LOST_OFFSETS")
     ] = "fail",
@@ -180,7 +187,9 @@ def run(
         catch_up_rate=catch_up_rate,
         max_live_streams=max_live_streams,
         max_stream_opens_per_second=max_stream_opens_per_second,
-        start=_one_of("--start-from", start_from, ("committed", "earliest", "latest")),
+        start=check_start(start_from),
+        stop_at=check_stop(stop_at),
+        discovery_interval_seconds=check_discovery(discovery_interval_seconds),
         on_lost_offsets=_one_of("--on-lost-offsets", on_lost_offsets, ("fail", "skip")),
         group_id=group_id,
         delivery=_one_of("--delivery", delivery, DELIVERIES),
@@ -201,7 +210,7 @@ def submit(settings: JobSettings, beam_flags: list[str], own_options: list[str])
 
     from pipeline.options import beam_options
 
-    options = beam_options(beam_flags, own_options)
+    options = beam_options(beam_flags, own_options, ends=settings.stop_at is not None)
     job_endpoint = options.view_as(PortableOptions).job_endpoint
     if options.view_as(StandardOptions).runner == "PortableRunner" and job_endpoint != "embed":
         if not job_endpoint:

@@ -347,10 +347,17 @@ def running_job(
     partitions: int = 2,
     options: Sequence[str] = (),
     beam_options: Sequence[str] = (),
+    replay: Sequence[Session] = (),
 ) -> Iterator[Job]:
-    """`medstream run` on real Flink with PROCESS workers, submitted as a user would, cancelled at the end."""
+    """`medstream run` on real Flink with PROCESS workers, submitted as a user would, cancelled at the end.
+
+    The sessions of `replay` are in the audio topic before the job starts.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     topics = Topics.create(broker, partitions)
+    player = Player(broker, topics.audio)
+    if replay:
+        player.play(replay, speed=0).join()
     arguments = {
         "--bootstrap-servers": broker.bootstrap_servers,
         "--input-topic": topics.audio,
@@ -372,7 +379,7 @@ def running_job(
     ]
     log_path = directory / "pipeline.log"
     process = ChildProcess("medstream run", command, log_path=log_path, environment=endpoint.environment())
-    player, outputs = Player(broker, topics.audio), Outputs(broker, topics)
+    outputs = Outputs(broker, topics)
     outputs.job_is_running = process.is_running
     try:
         yield Job(topics, player, outputs, flink, process, log_path)

@@ -21,7 +21,8 @@ from connectors.kafka.errors import (
     RecordTooLarge,
     UnknownTopic,
 )
-from connectors.kafka.offsets import COMMITTED, EARLIEST, LATEST, OffsetCommitter, list_partitions
+from connectors.kafka.offsets import GroupOffsets, list_partitions
+from connectors.kafka.positions import COMMITTED, EARLIEST, LATEST
 from connectors.kafka.publisher import Publisher, shared_publisher
 from connectors.kafka.shared_consumer import Batch, SharedConsumer
 from connectors.kafka.sink import UNDELIVERABLE, UndeliverableRecord, WriteToKafka
@@ -255,7 +256,7 @@ class TestOffsets:
         assert list_partitions(config, [name], EARLIEST) == [(place, 10, 30)]
         assert list_partitions(config, [name], LATEST) == [(place, 30, 30)]
         assert list_partitions(config, [name], COMMITTED, name) == [(place, 10, 30)]
-        committer = OffsetCommitter(config, name)
+        committer = GroupOffsets(config, name)
         committer.note(name, 0, 12)
         committer.note(name, 0, 17)
         committer.close()

@@ -48,6 +48,14 @@ def test_flink_gets_checkpoints_and_short_bundles(runner: str) -> None:
     assert options["finish_bundle_before_checkpointing"]
 
 
+def test_on_flink_a_job_that_ends_lets_its_sources_end() -> None:
+    assert "shutdown_sources_after_idle_ms" not in all_options(*FLINK)
+    ending = beam_options(FLINK, OWN, ends=True).get_all_options(retain_unknown_options=True)
+    assert ending["shutdown_sources_after_idle_ms"] == "1000"
+    elsewhere = beam_options([], OWN, ends=True).get_all_options(retain_unknown_options=True)
+    assert "shutdown_sources_after_idle_ms" not in elsewhere
+
+
 def test_other_runners_do_not_get_flink_s_options() -> None:
     given = all_options("--runner=DirectRunner")
     assert not {"checkpointing_interval", "max_bundle_time_mills"} & set(given)

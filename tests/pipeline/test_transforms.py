@@ -65,23 +65,30 @@ class Timer:
     def set(self, moment: Any) -> None:
         self.set_at.append(float(moment))
 
+    def clear(self) -> None:
+        self.set_at.clear()
+
 
 class Worker:
     """A `TranscribeFn` as a worker holds it, for one session."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, *streams: ScriptedStream) -> None:
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, *streams: ScriptedStream, stop_at: str | None = None
+    ) -> None:
         self.log = HeldLog()
         self.service = ScriptedService(streams)
         monkeypatch.setattr(transforms, "audio_log", lambda _config: self.log)
         monkeypatch.setattr(ServiceSettings, "open_stream", self._open)
         topics = Topics("audio", "finals", "letters", partials="partials")
         kafka = ClientConfig.build("127.0.0.1:1")
-        self.settings = JobSettings(kafka, topics, ServiceSettings("us-east-1"), catch_up_rate=0.0)
+        self.settings = JobSettings(
+            kafka, topics, ServiceSettings("us-east-1"), catch_up_rate=0.0, stop_at=stop_at
+        )
         self.markers: list[SessionProgress] = []  # as a worker that begins finds them
         monkeypatch.setattr(
             transforms, "unfinished_sessions", lambda settings: UnfinishedSessions(settings, self.markers)
         )
-        self.state, self.timer = Cell(), Timer()
+        self.state, self.timer, self.end = Cell(), Timer(), Timer()
         self.fn = self.restarted()
 
     async def _open(self, *request: Any) -> ScriptedStream:
@@ -95,14 +102,14 @@ class Worker:
 
     def process(self, *records: KafkaRecord) -> list[TaggedOutput]:
         batch = ("session-1", [record.as_tuple() for record in records])
-        return list(self.fn.process(batch, self.state, self.timer))
+        return list(self.fn.process(batch, self.state, self.timer, self.end))
 
     def poll_until(self, condition: Callable[[list[TaggedOutput]], object]) -> list[TaggedOutput]:
         found: list[TaggedOutput] = []
         deadline = time.monotonic() + 20
         while not condition(found):
             assert time.monotonic() < deadline, "nothing happened"
-            found += self.fn.on_poll("session-1", self.state, self.timer)
+            found += self.fn.on_poll("session-1", self.state, self.timer, self.end)
             time.sleep(0.005)
         return found
 
@@ -149,6 +156,13 @@ def worker(monkeypatch: pytest.MonkeyPatch, stream: ScriptedStream, process: Run
 
 def steps_of(outputs: list[TaggedOutput]) -> list[SessionStep]:
     return [SessionStep.from_tuple(output.value) for output in outputs if output.tag == STEPS]
+
+
+@pytest.fixture
+def replay(monkeypatch: pytest.MonkeyPatch, stream: ScriptedStream, process: Runtime) -> Worker:
+    """A worker of a bounded job."""
+    monkeypatch.setattr(transforms, "runtime", lambda: process)
+    return Worker(monkeypatch, stream, stop_at="end")
 
 
 def decoded(schema: str, output: TaggedOutput) -> dict[str, Any]:
@@ -245,7 +259,7 @@ def test_an_ended_session_is_published_and_in_time_forgotten(
     assert step.ended["reason"] == "END_OF_SESSION"
     now = time.monotonic()
     monkeypatch.setattr(time, "monotonic", lambda: now + 10_000)
-    assert list(worker.fn.on_poll("session-1", worker.state, worker.timer)) == []
+    assert list(worker.fn.on_poll("session-1", worker.state, worker.timer, worker.end)) == []
     assert worker.state.value is None
     assert worker.fn._runtime.get(worker.key) is None
 
@@ -280,6 +294,40 @@ def test_a_marker_is_no_use_for_records_of_another_partition_or_a_later_life(wor
     assert elsewhere.take(replace(kafka_record(0, value=b""), partition=1), "session-1") is None
     anew = UnfinishedSessions(replace(worker.settings, audio_topic_id="created anew"), [marker])
     assert anew.take(kafka_record(0, value=b""), "session-1") is None
+
+
+def test_at_the_end_of_input_a_timer_in_event_time_takes_over_until_the_session_is_over(
+    replay: Worker, stream: ScriptedStream
+) -> None:
+    stream.ends_by_itself = False
+    replay.process(audio_record(0), audio_record(1, end_of_session=True))
+    assert len(replay.end.set_at) == 1
+    replay.timer.set(5)
+    replay.fn._runtime.loop.call_soon_threadsafe(stream.answer, (result("r1", word("a", 0.0, 0.2)),), None)
+    found: list[TaggedOutput] = []
+    deadline = time.monotonic() + 20
+    while replay.end.set_at:
+        assert time.monotonic() < deadline, "the session did not end"
+        replay.end.clear()  # it fires
+        found += replay.fn.on_end_of_input("session-1", replay.state, replay.timer, replay.end)
+        assert replay.timer.set_at == []
+    assert sum(len(step.finals) for step in steps_of(found)) == 1
+    assert steps_of(found)[-1].ended is not None
+
+
+def test_a_session_that_is_forgotten_leaves_no_timer(replay: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    replay.process(audio_record(0, payload=b"", end_of_session=True))
+    assert replay.end.set_at
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + 10_000)
+    list(replay.fn.on_poll("session-1", replay.state, replay.timer, replay.end))
+    assert replay.end.set_at == []
+
+
+def test_a_live_job_has_no_timer_for_the_end_of_input(worker: Worker) -> None:
+    """When it is drained its sessions stay unfinished, and go on with the next job."""
+    worker.process(audio_record(0))
+    assert worker.end.set_at == []
 
 
 # Metrics

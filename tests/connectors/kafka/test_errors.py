@@ -12,6 +12,7 @@ CASES = [
     (errors.UnreadableCommandConfig("/f", "No such file"), False, "--command-config"),
     (errors.InvalidBootstrapServers("a:b", "no port"), False, "--bootstrap-servers"),
     (errors.InsecureConnection("h:1", "PLAINTEXT"), False, "--insecure"),
+    (errors.InvalidPosition("--stop-at", "soon", "expected one of end"), False, "--stop-at"),
     (errors.UnknownTopic("t", "--input-topic", "h:1"), False, "--input-topic"),
     (errors.AuthenticationFailed("h:1", "PLAIN", "me"), False, "sasl.jaas.config"),
     (errors.NotAuthorized("topic t", "h:1"), False, "ACL"),

@@ -17,8 +17,8 @@ from connectors.kafka.errors import LostOffsets, ReadFailed
 from connectors.kafka.shared_consumer import SharedConsumer
 
 
-def fetched(partition: int, offset: int) -> Any:
-    return ConsumerRecord("t", partition, -1, offset, 1000, 0, b"k", b"v", [], None, 1, 1, -1)
+def fetched(partition: int, offset: int, value: bytes = b"v") -> Any:
+    return ConsumerRecord("t", partition, -1, offset, 1000, 0, b"k", value, [], None, 1, len(value), -1)
 
 
 @dataclass
@@ -28,6 +28,7 @@ class ScriptedConsumer:
     """
 
     logs: dict[int, list[int]]
+    value: bytes = b"v"
     log_start: int = 0
     failures: deque[Exception] = field(default_factory=deque)
     positions: dict[TopicPartition, int] = field(default_factory=dict)
@@ -65,6 +66,9 @@ class ScriptedConsumer:
     def position(self, place: TopicPartition, timeout_ms: int) -> int:  # noqa: ARG002
         return self.positions[place]
 
+    def highwater(self, place: TopicPartition) -> int:
+        return max(self.logs.get(place.partition, []), default=-1) + 1
+
     def beginning_offsets(self, places: list[TopicPartition]) -> dict[TopicPartition, int]:
         return dict.fromkeys(places, self.log_start)
 
@@ -78,7 +82,9 @@ class ScriptedConsumer:
                 raise kafka_errors.OffsetOutOfRangeError({place: position})
             offsets = [offset for offset in self.logs.get(place.partition, []) if offset >= position]
             if offsets and place not in self.paused:
-                found[place] = [fetched(place.partition, offset) for offset in offsets[:max_records]]
+                found[place] = [
+                    fetched(place.partition, offset, self.value) for offset in offsets[:max_records]
+                ]
                 self.positions[place] = offsets[:max_records][-1] + 1
         return found
 
@@ -99,6 +105,46 @@ def test_records_come_in_order_and_the_next_read_goes_on() -> None:
     assert read(shared, 0, 3, max_records=4) == ([3, 4, 5, 6], 7)
     assert read(shared, 0, 7) == ([7, 8, 9], 10)
     assert read(shared, 0, 10) == ([], 10)
+
+
+def test_a_batch_holds_so_many_bytes_and_at_least_one_record() -> None:
+    shared = SharedConsumer(lambda: ScriptedConsumer({0: list(range(10))}, value=bytes(99)))  # and the key
+    assert read(shared, 0, 0, max_bytes=300) == ([0, 1, 2], 3)
+    assert read(shared, 0, 3, max_bytes=299) == ([3, 4], 5)
+    assert read(shared, 0, 5, max_bytes=1) == ([5], 6)
+    assert read(shared, 0, 6, max_bytes=10_000) == ([6, 7, 8, 9], 10)
+
+
+def test_a_full_batch_by_bytes_does_not_wait_for_the_interval() -> None:
+    shared = SharedConsumer(lambda: ScriptedConsumer({0: list(range(50))}, value=bytes(99)))
+    began, offset = time.monotonic(), 0
+    while offset < 50:
+        limits = {"min_interval_seconds": 10, "idle_seconds": 30}
+        _, offset = read(shared, 0, offset, max_bytes=1000, **limits)
+    assert time.monotonic() - began < 5
+
+
+def test_a_batch_tells_the_end_of_the_log_and_the_process_its_lag() -> None:
+    shared = SharedConsumer(lambda: ScriptedConsumer({0: list(range(10)), 1: list(range(4))}))
+    limits = {"min_interval_seconds": 0.0, "idle_seconds": 1.0}
+    batch = shared.read("t", 0, 0, max_records=3, **limits)
+    assert (batch.next_offset, batch.log_end) == (3, 10)
+    assert shared.lag_records() == 7
+    assert read(shared, 1, 1, max_records=1) == ([1], 2)
+    assert shared.lag_records() == 9
+
+
+def test_a_partition_that_is_released_is_fetched_no_more() -> None:
+    consumer = ScriptedConsumer({0: [0, 1], 1: []})
+    shared = SharedConsumer(lambda: consumer)
+    read(shared, 1, 0)
+    assert read(shared, 0, 0, max_records=1) == ([0], 1)
+    shared.release("t", 0)
+    shared.release("t", 0)
+    assert list(consumer.positions) == [TopicPartition("t", 1)]
+    began = time.monotonic()
+    assert read(shared, 1, 0, idle_seconds=0.3) == ([], 0)
+    assert time.monotonic() - began >= 0.3
 
 
 def test_holes_in_the_log_are_passed() -> None:

@@ -1,65 +1,30 @@
-"""The parts of the source that need no runner: tracker, grouping, end of a bounded replay, options."""
+"""The parts of the source that need no runner: grouping, watermark, end of a bounded replay, options."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
-from apache_beam.io.restriction_trackers import OffsetRange
+from apache_beam.io.watermark_estimators import ManualWatermarkEstimator
 from apache_beam.utils.timestamp import Timestamp
 
 from connectors.kafka.client import ClientConfig
+from connectors.kafka.errors import InvalidPosition
 from connectors.kafka.records import KafkaRecord
 from connectors.kafka.shared_consumer import Batch
 from connectors.kafka.source import (
-    UNBOUNDED,
-    PartitionRestrictions,
-    PartitionTracker,
-    ReadFromKafka,
+    SourceOptions,
+    _advance,
     _grouped,
     _until,
+    _watermark_after,
 )
+
+CONFIG = ClientConfig.build("localhost:9092")
 
 
 def record(offset: int, key: bytes | None, timestamp_ms: int = 0) -> KafkaRecord:
     return KafkaRecord("t", 0, offset, timestamp_ms, 0, key, b"v")
-
-
-@pytest.mark.parametrize("fraction", [0.001, 0.5, 0.999, 1.0])
-def test_a_runner_cannot_split_a_partition(fraction: float) -> None:
-    tracker = PartitionTracker(OffsetRange(10, UNBOUNDED))
-    assert tracker.try_split(fraction) is None
-    assert tracker.try_claim(12)
-    assert tracker.try_split(fraction) is None
-
-
-def test_the_readers_own_checkpoint_goes_on_behind_the_last_claim() -> None:
-    tracker = PartitionTracker(OffsetRange(10, UNBOUNDED))
-    assert tracker.try_claim(12)
-    primary, residual = tracker.try_split(0)
-    assert (primary.start, primary.stop) == (10, 13)
-    assert (residual.start, residual.stop) == (13, UNBOUNDED)
-    tracker.check_done()
-
-
-def test_a_checkpoint_without_a_claim_leaves_everything() -> None:
-    tracker = PartitionTracker(OffsetRange(10, UNBOUNDED))
-    _, residual = tracker.try_split(0)
-    assert residual.start == 10
-    assert not tracker.try_claim(11)
-    tracker.check_done()
-
-
-def test_only_a_replay_is_bounded() -> None:
-    restrictions = PartitionRestrictions()
-    live = restrictions.initial_restriction(("t", 0, 5, UNBOUNDED))
-    replay = restrictions.initial_restriction(("t", 0, 5, 9))
-    assert not PartitionTracker(live).is_bounded()
-    assert PartitionTracker(replay).is_bounded()
-    assert restrictions.truncate(("t", 0, 5, UNBOUNDED), live) is None
-    assert restrictions.truncate(("t", 0, 5, 9), replay) == replay
-
-
-def test_an_end_before_the_start_is_an_empty_range() -> None:
-    assert PartitionRestrictions().initial_restriction(("t", 0, 9, 5)).size() == 0
 
 
 def test_one_element_per_key_in_order_at_the_smallest_timestamp() -> None:
@@ -86,6 +51,39 @@ def test_a_replay_stops_at_its_end() -> None:
     assert _until(batch, 8) is batch
 
 
-def test_committed_needs_a_group() -> None:
-    with pytest.raises(ValueError, match="group_id"):
-        ReadFromKafka(ClientConfig.build("localhost:9092"), ["t"], start="committed")
+def test_the_watermark_follows_the_newest_read_and_never_goes_back() -> None:
+    watermark = ManualWatermarkEstimator(None)
+    for timestamp_ms, expected in ((5000, 5), (7000, 7), (6000, 7)):
+        batch = Batch([record(1, b"k", timestamp_ms + 500), record(2, b"k", timestamp_ms)], 3, 9)
+        _advance(watermark, _watermark_after(batch, 100.0))
+        assert watermark.current_watermark() == Timestamp(expected)
+
+
+@pytest.mark.parametrize(
+    ("next_offset", "log_end", "expected"),
+    [(9, 9, Timestamp(95)), (0, 0, Timestamp(95)), (8, 9, None), (0, None, None)],
+)
+def test_the_clock_moves_the_watermark_only_at_the_end_of_the_log(
+    next_offset: int, log_end: int | None, expected: Timestamp | None
+) -> None:
+    assert _watermark_after(Batch([], next_offset, log_end), 100.0) == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"start": "committed"}, "group_id"),
+        ({"start": "newest"}, "expected one of earliest"),
+        ({"stop_at": "soon"}, "expected one of end"),
+        ({"topics": ()}, "either topics or topic_pattern"),
+        ({"topic_pattern": "a.*"}, "either topics or topic_pattern"),
+        ({"topics": (), "topic_pattern": "("}, "regular expression"),
+        ({"on_lost_offsets": "ignore"}, "fail or skip"),
+        ({"discovery_interval_seconds": 0.5}, "at least 1"),
+        ({"max_records_per_bundle": 0}, "at least 1"),
+        ({"max_bytes_per_bundle": 0}, "at least 1"),
+    ],
+)
+def test_unusable_options_are_told(options: dict[str, Any], told: str) -> None:
+    with pytest.raises((ValueError, InvalidPosition), match=told):
+        SourceOptions(CONFIG, **{"topics": ("t",), **options})

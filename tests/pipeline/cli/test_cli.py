@@ -125,6 +125,9 @@ def test_a_value_out_of_range_is_wrong_usage(option: str, named: str) -> None:
         ("--log-level=LOUD", "--log-level"),
         ("--kafka-property=linger.ms", "--kafka-property"),
         ("--transport=carrier-pigeon", "--transport"),
+        ("--start-from=timestamp:2026-03-01T08:00:00", "--start-from"),  # no time zone
+        ("--stop-at=soon", "--stop-at"),
+        ("--discovery-interval-seconds=0.5", "--discovery-interval-seconds"),
     ],
 )
 def test_a_setting_that_cannot_work_is_named_before_anything_is_connected(option: str, setting: str) -> None:
@@ -142,7 +145,8 @@ def test_a_wrong_setting_is_one_sentence_and_exit_code_1() -> None:
     assert done.returncode == 1
     assert done.stdout == ""
     assert done.stderr.splitlines() == [
-        "medstream: --start-from: 'now' is not one of committed, earliest, latest"
+        "medstream: --start-from: 'now' cannot be used: expected one of earliest, latest, committed, "
+        "timestamp:MOMENT"
     ]
 
 

@@ -1,0 +1,70 @@
+"""The commit gate against a runner that finalizes all ended bundles when a checkpoint completes."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connectors.kafka.commit_gate import CommitGate, EndedBundle
+
+
+def test_an_offset_is_committed_by_the_round_after_its_own() -> None:
+    gate = CommitGate()
+    first = gate.ended(10, 20, now=1)
+    assert gate.finalized(first, now=2) is None
+    second = gate.ended(20, 30, now=3)
+    assert gate.finalized(second, now=4) == 20
+
+
+def test_bundles_of_one_round_are_one() -> None:
+    gate = CommitGate()
+    bundles = [gate.ended(10 * number, 10 * number + 10, now=number) for number in range(3)]
+    assert [gate.finalized(bundle, now=5 + number) for number, bundle in enumerate(bundles)] == [None] * 3
+    assert gate.finalized(gate.ended(30, 30, now=9), now=10) == 30
+
+
+def test_a_restored_job_commits_nothing_of_its_past() -> None:
+    gate = CommitGate()
+    stale = gate.ended(0, 100, now=1)
+    assert gate.finalized(stale, now=2) is None
+    again = gate.ended(50, 60, now=3)  # restored to 50: what came behind it is read again
+    assert gate.finalized(again, now=4) is None
+    assert gate.finalized(stale, now=5) is None
+    assert gate.finalized(gate.ended(60, 60, now=6), now=7) == 60
+
+
+@given(st.lists(st.sampled_from(["bundle", "barrier", "complete", "restore"]), max_size=60), st.randoms())
+def test_what_is_committed_is_in_a_complete_checkpoint(actions: list[str], random: object) -> None:
+    """A source, its checkpoints and its restores; the runner finalizes in any order and, as the portable
+    Flink runner does, bundles too that ended after the barrier.
+    """
+    gate, clock = CommitGate(), 0.0
+    position = covered = committed = 0
+    barrier: int | None = None
+    outstanding: list[EndedBundle] = []
+    for action in actions:
+        clock += 1
+        if action == "bundle":
+            outstanding.append(gate.ended(position, position + 5, clock))
+            position += 5
+        elif action == "barrier" and barrier is None:
+            barrier = position
+        elif action == "complete" and barrier is not None:
+            covered, barrier = barrier, None
+            random.shuffle(outstanding)  # type: ignore[attr-defined]
+            for bundle in outstanding:
+                clock += 1
+                committed = gate.finalized(bundle, clock) or committed
+                assert committed <= covered
+            outstanding = []
+        elif action == "restore":
+            position, barrier, outstanding = covered, None, []
+
+
+def test_a_source_that_stands_still_is_committed_to_its_end() -> None:
+    gate, committed = CommitGate(), None
+    bundle = gate.ended(0, 7, now=0)
+    for second in range(1, 4):
+        committed = gate.finalized(bundle, now=second) or committed
+        bundle = gate.ended(7, 7, now=second + 0.5)
+    assert committed == 7
