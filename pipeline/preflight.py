@@ -14,6 +14,7 @@ from connectors.transcribe.credentials import check_region, load_credentials
 from connectors.transcribe.errors import AccessDeniedError, TranscribeError
 from pipeline.elements import AudioFormat, SessionSettings
 from pipeline.errors import SettingsError
+from pipeline.registry_check import check_registry
 from pipeline.service import ServiceSettings
 from pipeline.settings import JobSettings
 
@@ -23,11 +24,12 @@ _HANDSHAKE_STREAM_ID = "00000000-0000-4000-8000-000000000000"
 
 
 def check_job(settings: JobSettings) -> None:
-    """Raise SettingsError, TranscribeError or KafkaConnectorError with one sentence for the person at the
-    keys.
+    """Raise SettingsError, TranscribeError, KafkaConnectorError or RegistryError with one sentence for the
+    person at the keys.
     """
     check_service(settings.service)
     topics = settings.topics
+    check_registry(topics, settings.serdes)
     wanted = {
         "--input-topic": topics.audio,
         "--output-topic": topics.finals,

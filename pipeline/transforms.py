@@ -10,6 +10,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
@@ -68,8 +69,11 @@ class KeyBySession(beam.DoFn):
     rejected.
     """
 
+    def __init__(self, settings: JobSettings) -> None:
+        self._settings = settings
+
     def setup(self) -> None:
-        self._encoder = OutputEncoder()
+        self._encoder = OutputEncoder(self._settings.topics, self._settings.serdes)
 
     def process(self, element: tuple[bytes | None, Sequence[Any]]) -> Iterator[Any]:
         _, records = element
@@ -99,8 +103,8 @@ class TranscribeFn(beam.DoFn):
         self._slots = self._runtime.slots(
             settings.job_id, settings.max_live_streams, settings.max_stream_opens_per_second
         )
-        self._decoder = ChunkDecoder()
-        self._encoder = OutputEncoder()
+        self._decoder = ChunkDecoder(settings.serdes.reader("audio_chunk"))
+        self._encoder = OutputEncoder(settings.topics, settings.serdes)
         self._cursors = SingleObjectSerde("session_cursor")
         self._checked: set[str] = set()
 
@@ -201,12 +205,15 @@ class TranscribeFn(beam.DoFn):
     def _step(
         self, live: LiveSession, call: Callable[[], list[Output]], cursor: Any, poll: Any, now: float
     ) -> Iterator[Any]:
-        with live.lock:
+        key = (self._settings.job_id, live.session.session_id)
+        # A step that fails half way (the registry is down, say) leaves a session whose outputs are lost:
+        # whoever retries the bundle begins from the state.
+        with live.lock, self._dropping(key):
             outputs = call()
             forget = any(isinstance(output, Forget) for output in outputs)
             if forget:
                 cursor.clear()
-                self._runtime.remove((self._settings.job_id, live.session.session_id))
+                self._runtime.remove(key)
             elif live.session.dirty:
                 live.stored = self._cursors.encode(live.session.take_snapshot().to_record())
                 cursor.write(live.stored)
@@ -217,6 +224,15 @@ class TranscribeFn(beam.DoFn):
         if levels is not None:
             show_levels(levels)
         yield from encoded
+
+    @contextmanager
+    def _dropping(self, key: tuple[str, str]) -> Iterator[None]:
+        """Drop the live session if the block fails."""
+        try:
+            yield
+        except Exception:
+            self._runtime.remove(key)
+            raise
 
     def _schedule(self, live: LiveSession, poll: Any, now: float) -> None:
         wanted_at = live.session.next_timer(now)

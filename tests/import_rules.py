@@ -20,8 +20,16 @@ SIBLINGS = ("connectors.kafka", "connectors.transcribe")  # these ignore each ot
 PURE = frozenset(
     {
         "schemas",
+        "schemas.codec",
+        "schemas.compatibility",
+        "schemas.documentation",
         "schemas.errors",
+        "schemas.references",
+        "schemas.registry_serde",
+        "schemas.registry_settings",
         "schemas.serde",
+        "schemas.subjects",
+        "schemas.wire",
         "connectors.kafka.errors",
         "connectors.kafka.log_scan",
         "connectors.kafka.properties",
@@ -73,7 +81,8 @@ PURE = frozenset(
     }
 )
 PURE_LIBRARIES = {
-    "schemas.serde": {"fastavro"},
+    "schemas.codec": {"fastavro"},
+    "schemas.compatibility": {"fastavro"},
     "connectors.transcribe.model": {"orjson"},
     "connectors.transcribe.sigv4": {"botocore"},
     "pipeline.audio_decoding": {"numpy", "soundfile"},
@@ -168,6 +177,7 @@ LIBRARIES: dict[str, dict[str, str]] = {
         "deploy.local.transcribe.recognisers": EVERYWHERE,
     },
     "soxr": {"pipeline.resampling": EVERYWHERE},
+    "urllib3": {"schemas.registry_http": EVERYWHERE},
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -64,6 +65,14 @@ class Timer:
         self.set_at.append(float(moment))
 
 
+SETTINGS = JobSettings(
+    ClientConfig.build("127.0.0.1:1"),
+    Topics("audio", "finals", "letters", partials="partials"),
+    ServiceSettings("us-east-1"),
+    catch_up_rate=0.0,
+)
+
+
 class Worker:
     """A `TranscribeFn` as a worker holds it, for one session."""
 
@@ -72,9 +81,7 @@ class Worker:
         self.service = ScriptedService(streams)
         monkeypatch.setattr(transforms, "audio_log", lambda _config: self.log)
         monkeypatch.setattr(ServiceSettings, "open_stream", self._open)
-        topics = Topics("audio", "finals", "letters", partials="partials")
-        kafka = ClientConfig.build("127.0.0.1:1")
-        self.settings = JobSettings(kafka, topics, ServiceSettings("us-east-1"), catch_up_rate=0.0)
+        self.settings = replace(SETTINGS, job_id=str(uuid.uuid4()))
         self.state, self.timer = Cell(), Timer()
         self.fn = self.restarted()
 
@@ -149,7 +156,7 @@ def decoded(schema: str, output: TaggedOutput) -> dict[str, Any]:
 
 
 def test_records_are_keyed_by_their_session() -> None:
-    fn = KeyBySession()
+    fn = KeyBySession(SETTINGS)
     fn.setup()
     records = [audio_record(0).as_tuple(), audio_record(1).as_tuple()]
     assert list(fn.process((b"session-1", records))) == [("session-1", records)]
@@ -157,7 +164,7 @@ def test_records_are_keyed_by_their_session() -> None:
 
 @pytest.mark.parametrize("key", [None, b"", b"\xff"])
 def test_records_without_a_usable_key_are_dead_letters_one_by_one(key: bytes | None) -> None:
-    fn = KeyBySession()
+    fn = KeyBySession(SETTINGS)
     fn.setup()
     records = [kafka_record(n, value=b"v%d" % n, key=key).as_tuple() for n in range(2)]
     found = list(fn.process((key, records)))
