@@ -145,11 +145,15 @@ def _headers(settings: RegistrySettings) -> dict[str, str]:
 
 
 def _pool(url: str, settings: RegistrySettings) -> urllib3.PoolManager:
-    context = _ssl_context(settings) if url.startswith("https:") else None
+    tls: dict[str, Any] = {}
+    if url.startswith("https:"):
+        # urllib3 compares the name itself, whatever the context says.
+        tls = {
+            "ssl_context": _ssl_context(settings),
+            "assert_hostname": None if settings.check_hostname else False,
+        }
     proxy = _proxy_for(url)
-    if proxy is None:
-        return urllib3.PoolManager(ssl_context=context)
-    return urllib3.ProxyManager(proxy, ssl_context=context)
+    return urllib3.PoolManager(**tls) if proxy is None else urllib3.ProxyManager(proxy, **tls)
 
 
 def _proxy_for(url: str) -> str | None:

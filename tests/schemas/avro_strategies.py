@@ -138,7 +138,9 @@ def _change(draw: st.DrawFn, schema: Any) -> Any:
         return draw(st.sampled_from([schema, schema, schema, other, optional]))
     kind = schema["type"]
     if kind in ("record", "enum", "fixed") and draw(st.integers(0, 7)) == 0:
-        schema |= {"name": "Renamed"} | ({"aliases": [schema["name"]]} if draw(st.booleans()) else {})
+        schema |= {"name": f"New{schema['name']}"} | (
+            {"aliases": [schema["name"]]} if draw(st.booleans()) else {}
+        )
     if kind == "record":
         schema["fields"] = _changed_fields(draw, schema["fields"])
     elif kind == "enum":
