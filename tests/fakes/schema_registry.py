@@ -45,7 +45,7 @@ class FakeRegistry:
     def add(self, subject: str, schema: Any, **more: Any) -> int:
         """Register without asking any rule; the id."""
         text = schema if isinstance(schema, str) else json.dumps(schema)
-        document = {"schema": text, **more}
+        document = {"schema": text, "guid": str(guid_of(text)), **more}
         if document not in self.documents:
             self.documents.append(document)
         schema_id = self.documents.index(document) + 1
@@ -83,7 +83,8 @@ class FakeRegistry:
         if method == "POST" and rest == ["versions"]:
             if not self._fits(subject, body["schema"]):
                 return 409, {"error_code": 409, "message": "incompatible by the fake's rule"}
-            return 200, {"id": self.add(subject, body["schema"])}
+            schema_id = self.add(subject, body["schema"])
+            return 200, {"id": schema_id, "guid": self.documents[schema_id - 1]["guid"]}
         if versions is None:
             return _missing("subject")
         if method == "POST":
