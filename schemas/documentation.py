@@ -25,7 +25,7 @@ writer's schema; readers get the default.
 def records_page() -> str:
     """The whole page, Markdown."""
     names = schemas.names()
-    parts = [_HEAD, "| record | schema | fingerprint on the wire | released |\n|---|---|---|---|\n"]
+    parts = [_HEAD, "| record | schema | fingerprint on the wire | of releases |\n|---|---|---|---|\n"]
     parts += [f"{_index_row(name)}\n" for name in names]
     parts += [section for name in names for section in _record(name)]
     return "".join(parts)
@@ -33,7 +33,8 @@ def records_page() -> str:
 
 def _index_row(name: str) -> str:
     schema = schemas.load(name)
-    versions = ", ".join(schemas.released(name)) or "not yet"
+    released = schemas.released(name).items()
+    versions = ", ".join(f"{v}: `{schema_fingerprint(older).hex()}`" for v, older in released) or "none"
     anchor = schema["name"].lower()
     fingerprint = schema_fingerprint(schema).hex()
     return f"| [{schema['name']}](#{anchor}) | [`{name}`]({name}.avsc) | `{fingerprint}` | {versions} |"

@@ -23,6 +23,7 @@ from pipeline.live_streams import Runtime
 from pipeline.service import ServiceSettings
 from pipeline.settings import JobSettings, Topics
 from pipeline.transforms import DEAD_LETTERS, FINALS, PARTIALS, SESSIONS, KeyBySession, TranscribeFn, stage_of
+from schemas.errors import RegistryUnavailable
 from schemas.serde import SingleObjectSerde
 from tests.fakes.audio_log import HeldLog
 from tests.fakes.transcribe_stream import ScriptedService, ScriptedStream
@@ -348,3 +349,29 @@ def test_a_live_session_whose_opening_was_never_committed_begins_anew(worker: Wo
     worker.process(audio_record(0))
     assert worker.fn._runtime.get(worker.key) is not live
     assert worker.state.writes == 2
+
+
+# A step that fails half way
+
+
+@pytest.mark.parametrize("broken", ["decode", "encode"])
+def test_a_session_whose_step_failed_begins_again_from_its_state(
+    monkeypatch: pytest.MonkeyPatch, worker: Worker, process: Runtime, broken: str
+) -> None:
+    """The registry is away in the middle of a bundle, which is then repeated."""
+
+    def fail(*_: object) -> None:
+        raise RegistryUnavailable("http://registry", "it is away")
+
+    worker.process(audio_record(0))
+    with monkeypatch.context() as patched:
+        if broken == "decode":
+            patched.setattr(worker.fn._decoder, "_decode", fail)
+        else:
+            patched.setattr(worker.fn._encoder, "dead_letter", fail)
+        with pytest.raises(RegistryUnavailable):
+            worker.process(kafka_record(1, value=b"no chunk", key=b"session-1"))
+    assert process.get(worker.key) is None
+    worker.fn.start_bundle()
+    again = worker.process(kafka_record(1, value=b"no chunk", key=b"session-1"))
+    assert [output.tag for output in again] == [DEAD_LETTERS]

@@ -140,6 +140,14 @@ def test_a_producer_without_registry_is_read_as_well(registry: InMemory) -> None
         RegistrySerde("audio_chunk", registry).decode(SingleObjectSerde(newer()).encode(RECORD))
 
 
+def test_what_any_release_wrote_without_registry_is_read(
+    registry: InMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schemas, "released", lambda _name: {"0.9.0": newer()})
+    value = SingleObjectSerde(newer()).encode({**RECORD, "device": "m1"})
+    assert RegistrySerde("audio_chunk", registry).decode(value)["sequence"] == 7
+
+
 def test_our_own_schema_needs_no_resolution_whatever_its_texts(registry: InMemory) -> None:
     schema_id = registry.add({**CHUNK, "doc": "Other words."})
     reader = RegistrySerde("audio_chunk", registry)

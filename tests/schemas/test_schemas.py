@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import schemas
 from schemas.documentation import records_page
 from schemas.errors import UnknownRelease
-from schemas.serde import SingleObjectSerde
+from schemas.serde import SingleObjectSerde, schema_fingerprint
 from tests.schemas.avro_strategies import values
 
 # The records that topics carry (schemas of our own state are not bound by the rules below).
@@ -90,6 +90,12 @@ def test_a_release_that_is_not_there_is_told_with_those_that_are(version: str) -
 def test_the_page_of_all_records_is_current() -> None:
     page = schemas.path("audio_chunk").with_name("RECORDS.md").read_text(encoding="utf-8")
     assert page == records_page(), "run: medstream schemas document > schemas/RECORDS.md"
+
+
+def test_the_page_has_the_fingerprint_of_every_release() -> None:
+    for name in schemas.names():
+        for version, released in schemas.released(name).items():
+            assert f"{version}: `{schema_fingerprint(released).hex()}`" in records_page()
 
 
 def test_the_page_shows_every_field_with_its_meaning() -> None:
