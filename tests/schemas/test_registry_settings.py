@@ -49,6 +49,12 @@ def test_settings_travel_and_show_no_secret() -> None:
     assert SECRET not in repr(registry)
 
 
+def test_a_token_is_not_shown() -> None:
+    registry = registry_settings({"schema.registry.url": URL, "bearer.auth.token": SECRET}, ORIGIN).registry
+    assert registry.bearer_token == SECRET
+    assert SECRET not in repr(registry)
+
+
 def test_the_option_s_address_wins_and_may_be_several() -> None:
     read = registry_settings(WHOLE, ORIGIN, url="https://a:1, https://b:2")
     assert read.registry.urls == ("https://a:1", "https://b:2")
