@@ -31,7 +31,7 @@ _SAFELY: Any = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}  # 
 class SchemaRegistryServer(LocalServer):
     """One registry in `directory`."""
 
-    name = "Schema registry"
+    name = "Registry"
 
     def __init__(
         self,

@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 
 import schemas
 from deploy.local.registry import SchemaRegistryServer
+from deploy.local.stack import LocalStack
 from pipeline import cli
 from schemas.compatibility import incompatibilities
 from schemas.errors import (
@@ -233,3 +234,17 @@ def test_a_registry_that_dies_is_told_within_15_s_and_comes_back_with_its_schema
         schema_registry.restart()
     assert client.schema_of(schema_id) == FINAL
     assert json.dumps(SchemaRegistry(settings).version(subject, 1).schema) == json.dumps(FINAL)
+
+
+def test_the_local_stack_has_a_registry_where_it_is_asked_for(tmp_path: Path) -> None:
+    """Only the registry is started; tests/integration/test_stack.py starts whole stacks."""
+    assert LocalStack(tmp_path).registry is None
+    registry = LocalStack(tmp_path, schema_registry=True).registry
+    assert registry is not None
+    with registry:
+        running = LocalStack(tmp_path)  # knows by the folder
+        status = {server.name: server for server in running.status()}["Registry"]
+        assert status.running
+        assert SchemaRegistry(RegistrySettings((status.addresses["schema_registry_url"],))).subjects() == []
+        running.stop()
+    assert not registry.is_running()
