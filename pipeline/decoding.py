@@ -17,18 +17,28 @@ from pipeline.elements import (
     LogEntry,
 )
 from pipeline.errors import ChunkRejected
-from schemas.errors import MalformedRecord, NotSingleObjectEncoded, UnknownFingerprint
-from schemas.serde import SingleObjectSerde
+from schemas.errors import (
+    IncompatibleWriterSchema,
+    MalformedRecord,
+    NotSingleObjectEncoded,
+    UnknownFingerprint,
+    UnknownSchemaId,
+    UnknownWireFormat,
+)
+from schemas.serde import Serde, SingleObjectSerde
+from schemas.wire import VALUE_SCHEMA_ID_HEADER
 
 
 class ChunkDecoder:
-    """Decodes records of the input topic, Avro single-object encoded `audio_chunk`s keyed by session id.
+    """Decodes records of the input topic, `audio_chunk`s in Avro keyed by session id.
 
-    Their audio becomes PCM here, whatever its encoding: the same record always gives the same chunk.
+    Their audio becomes PCM here, whatever its encoding: the same record always gives the same chunk. With a
+    serde that asks a registry, `RegistryError` means that the registry cannot be asked now: no record is at
+    fault, so it is raised and not made a rejection.
     """
 
-    def __init__(self) -> None:
-        self._serde = SingleObjectSerde("audio_chunk")
+    def __init__(self, serde: Serde | None = None) -> None:
+        self._serde = serde or SingleObjectSerde("audio_chunk")
 
     def entries(self, records: Iterable[KafkaRecord]) -> Iterator[LogEntry]:
         """One entry per record, in their order; an undecodable one carries its rejection."""
@@ -42,19 +52,19 @@ class ChunkDecoder:
         """The chunk in `record`; raises ChunkRejected."""
         if record.value is None:
             raise ChunkRejected(MISSING_VALUE, "the record has no value; a tombstone is no audio")
-        chunk = AudioChunk.from_record(self._decode(record.value), to_pcm)
+        chunk = AudioChunk.from_record(self._decode(record), to_pcm)
         if session_id_of(record) != chunk.session_id:
             raise ChunkRejected(
                 KEY_MISMATCH, "the record's key is not its session_id; key audio by session_id, in UTF-8"
             )
         return chunk
 
-    def _decode(self, value: bytes) -> dict[str, object]:
+    def _decode(self, record: KafkaRecord) -> dict[str, object]:
         try:
-            return self._serde.decode(value)
-        except NotSingleObjectEncoded as error:
+            return self._serde.decode(record.value or b"", record.header(VALUE_SCHEMA_ID_HEADER))
+        except (NotSingleObjectEncoded, UnknownWireFormat) as error:
             raise ChunkRejected(NOT_AVRO, str(error)) from None
-        except UnknownFingerprint as error:
+        except (UnknownFingerprint, UnknownSchemaId, IncompatibleWriterSchema) as error:
             raise ChunkRejected(UNKNOWN_SCHEMA, str(error)) from None
         except MalformedRecord as error:
             raise ChunkRejected(MALFORMED_RECORD, str(error)) from None

@@ -20,19 +20,32 @@ from pipeline.outputs import (
     dead_letter_record,
     partial_record,
 )
-from schemas.serde import SingleObjectSerde
+from pipeline.settings import Topics
+from schemas.serdes import SerdeSettings
 
 OutputRecord = tuple[bytes, bytes, Headers]
 
 
-class OutputEncoder:
-    """Encodes the outputs of sessions; holds one serde per schema."""
+_ANY_TOPICS = Topics(audio="", finals="", dead_letters="", partials="", sessions="")
 
-    def __init__(self) -> None:
-        self._final = SingleObjectSerde("final_transcript")
-        self._partial = SingleObjectSerde("partial_transcript")
-        self._ended = SingleObjectSerde("session_ended")
-        self._dead_letter = SingleObjectSerde("dead_letter")
+
+class OutputEncoder:
+    """Encodes the outputs of sessions; holds one serde per schema.
+
+    `topics` name the subjects of a registry, so they are needed where `serdes` has one. A registry is first
+    asked when the first record of a kind is encoded; its errors (schemas.errors.RegistryError) come from
+    there.
+    """
+
+    def __init__(self, topics: Topics | None = None, serdes: SerdeSettings | None = None) -> None:
+        serdes = serdes or SerdeSettings()
+        if topics is None and serdes.registry is not None:
+            raise ValueError("a registry's subjects are named after topics, and there are none")
+        topics = topics or _ANY_TOPICS
+        self._final = serdes.writer("final_transcript", topics.finals)
+        self._partial = serdes.writer("partial_transcript", topics.partials or "")
+        self._ended = serdes.writer("session_ended", topics.sessions or "")
+        self._dead_letter = serdes.writer("dead_letter", topics.dead_letters)
 
     def final(self, record: Mapping[str, Any], passed: Mapping[str, bytes]) -> OutputRecord:
         """A record of the schema `final_transcript`, with its key and headers.

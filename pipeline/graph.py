@@ -49,7 +49,7 @@ class ReadAudioChunks(beam.PTransform):
                 group_id=settings.group_id,
                 on_lost_offsets=settings.on_lost_offsets,
             )
-            | beam.ParDo(KeyBySession())
+            | beam.ParDo(KeyBySession(settings))
             .with_output_types(KV[str, Any])  # a str key: Beam's state and timers need a deterministic coder
             .with_outputs(DEAD_LETTERS, main="sessions")
         )

@@ -31,6 +31,7 @@ from connectors.kafka.errors import (
 from connectors.kafka.partitions import partition_for
 from pipeline.encoding import OutputEncoder
 from pipeline.progress import Publication, SessionProgress, SessionStep, publish
+from schemas.errors import RegistryError
 from schemas.serde import SingleObjectSerde
 
 _LOG = logging.getLogger(__name__)
@@ -94,7 +95,7 @@ class PartitionPublisher:
             queue.SimpleQueue()
         )
         self._under_way: list[Future[Published]] = []
-        self._failure: KafkaConnectorError | None = None  # why it is closed
+        self._failure: Exception | None = None  # why it is closed
         self._opened_at = self._purged_at = clock()
         self.used_at = clock()
         self._thread = threading.Thread(
@@ -110,7 +111,7 @@ class PartitionPublisher:
     def submit(self, step: SessionStep) -> Future[Published]:
         """Hand a step in; steps of one session are published in this order.
 
-        The future fails with KafkaConnectorError, at once when the publisher is `closed`.
+        The future fails with KafkaConnectorError or RegistryError, at once when the publisher is `closed`.
         """
         future: Future[Published] = Future()
         with self._lock:
@@ -121,7 +122,7 @@ class PartitionPublisher:
             self._queue.put((step, future, self.used_at))
         return future
 
-    def close(self, error: KafkaConnectorError | None = None) -> None:
+    def close(self, error: Exception | None = None) -> None:
         """Stop; what is under way fails with `error`, and so does a write that Kafka does not answer."""
         failure = error or self._closing
         with self._lock:
@@ -141,7 +142,7 @@ class PartitionPublisher:
             self._open()
             while (first := self._queue.get()) is not None:
                 self._write_until_done([first, *self._waiting()])
-        except KafkaConnectorError as error:
+        except (KafkaConnectorError, RegistryError) as error:
             self._stop(error)
         except Exception as error:
             _LOG.exception("A publisher failed unexpectedly")
@@ -254,7 +255,7 @@ class PartitionPublisher:
         old = (n for n, m in self._markers.items() if m.ended_at_ms is not None and m.ended_at_ms < before_ms)
         return [name for name, _ in zip(old, range(_MAX_TOMBSTONES), strict=False)]
 
-    def _stop(self, error: KafkaConnectorError) -> None:
+    def _stop(self, error: Exception) -> None:
         """Fail whatever has been handed in and is not answered."""
         with self._lock:
             self._failure = self._failure or error
@@ -266,7 +267,7 @@ class PartitionPublisher:
         self._delivery.close()
 
 
-def _fail(future: Future[Published], error: KafkaConnectorError) -> None:
+def _fail(future: Future[Published], error: Exception) -> None:
     with contextlib.suppress(InvalidStateError):  # answered, or failed by another thread
         future.set_exception(error)
 

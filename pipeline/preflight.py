@@ -18,6 +18,7 @@ from connectors.transcribe.credentials import check_region, load_credentials
 from connectors.transcribe.errors import AccessDeniedError, TranscribeError
 from pipeline.elements import AudioFormat, SessionSettings
 from pipeline.errors import SettingsError
+from pipeline.registry_check import check_registry
 from pipeline.service import ServiceSettings
 from pipeline.settings import EXACTLY_ONCE, JobSettings
 
@@ -29,10 +30,12 @@ _HANDSHAKE_STREAM_ID = "00000000-0000-4000-8000-000000000000"
 def check_job(settings: JobSettings) -> JobSettings:
     """The settings with what was found out on the way: the output's partitions, the input topic's id.
 
-    Raises SettingsError, TranscribeError or KafkaConnectorError with one sentence for the person at the keys.
+    Raises SettingsError, TranscribeError, KafkaConnectorError or RegistryError with one sentence for the
+    person at the keys.
     """
     check_service(settings.service)
     topics = settings.topics
+    check_registry(topics, settings.serdes)
     wanted = {
         "--input-topic": topics.audio,
         "--output-topic": topics.finals,
@@ -48,8 +51,8 @@ def check_job(settings: JobSettings) -> JobSettings:
     kept_for = ensure_compacted(settings.kafka, topics.progress, partitions, setting=PROGRESS_TOPIC)
     if kept_for != partitions:
         raise PartitionsChanged(topics.finals, kept_for, partitions)
-    _ = check_connection(settings.kafka, {PROGRESS_TOPIC: topics.progress}, read=())
-    _ = check_connection(settings.kafka, {PROGRESS_TOPIC: topics.progress}, read=(PROGRESS_TOPIC,))
+    for read in ((), (PROGRESS_TOPIC,)):  # it is written and read
+        check_connection(settings.kafka, {PROGRESS_TOPIC: topics.progress}, read=read)
     audio_topic_id = topic_id(settings.kafka, topics.audio, setting="--input-topic")
     return replace(settings, finals_partitions=partitions, audio_topic_id=audio_topic_id)
 

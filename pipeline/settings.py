@@ -10,6 +10,7 @@ from pipeline.elements import SessionSettings
 from pipeline.limits import SessionLimits
 from pipeline.service import ServiceSettings
 from pipeline.stream_slots import MAX_LIVE_STREAMS, MAX_OPENS_PER_SECOND
+from schemas.serdes import SerdeSettings
 
 AT_LEAST_ONCE, EXACTLY_ONCE = "at-least-once", "exactly-once"
 DELIVERIES = (AT_LEAST_ONCE, EXACTLY_ONCE)
@@ -48,6 +49,7 @@ class JobSettings:
     kafka: ClientConfig
     topics: Topics
     service: ServiceSettings
+    serdes: SerdeSettings = field(default_factory=SerdeSettings)
     session_defaults: SessionSettings = field(default_factory=SessionSettings)
     limits: SessionLimits = field(default_factory=SessionLimits)
     catch_up_rate: float = 2.0

@@ -48,7 +48,10 @@ def _open(settings: JobSettings, partition: int) -> PartitionPublisher:
     )
     delivery = _delivery(settings, partition)
     return PartitionPublisher(
-        place, delivery, OutputEncoder(), delivery_seconds=settings.kafka.delivery_timeout_seconds
+        place,
+        delivery,
+        OutputEncoder(settings.topics, settings.serdes),
+        delivery_seconds=settings.kafka.delivery_timeout_seconds,
     )
 
 

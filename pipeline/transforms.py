@@ -10,6 +10,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
@@ -73,8 +74,11 @@ class KeyBySession(beam.DoFn):
     rejected.
     """
 
+    def __init__(self, settings: JobSettings) -> None:
+        self._settings = settings
+
     def setup(self) -> None:
-        self._encoder = OutputEncoder()
+        self._encoder = OutputEncoder(self._settings.topics, self._settings.serdes)
 
     def process(self, element: tuple[bytes | None, Sequence[Any]]) -> Iterator[Any]:
         _, records = element
@@ -105,8 +109,8 @@ class TranscribeFn(beam.DoFn):
         self._slots = self._runtime.slots(
             settings.job_id, settings.max_live_streams, settings.max_stream_opens_per_second
         )
-        self._decoder = ChunkDecoder()
-        self._encoder = OutputEncoder()
+        self._decoder = ChunkDecoder(settings.serdes.reader("audio_chunk"))
+        self._encoder = OutputEncoder(settings.topics, settings.serdes)
         self._cursors = SingleObjectSerde("session_cursor")
         self._unfinished: UnfinishedSessions = unfinished_sessions(settings)
         self._checked: set[str] = set()
@@ -251,13 +255,16 @@ class TranscribeFn(beam.DoFn):
         now: float,
     ) -> Iterator[Any]:
         """`timers`: POLL and END_OF_INPUT, to be kept; None when the input has ended."""
-        with live.lock:
+        key = (self._settings.job_id, live.session.session_id)
+        # A step that fails half way (the registry is down, say) leaves a session whose outputs are lost:
+        # whoever retries the bundle begins from the state.
+        with live.lock, self._dropping(key):
             outputs = call()
             forget = any(isinstance(output, Forget) for output in outputs)
             step = self._take_step(live, outputs)
             if forget:
                 cursor.clear()
-                self._runtime.remove((self._settings.job_id, live.session.session_id))
+                self._runtime.remove(key)
                 if timers is not None:
                     timers[1].clear()
             elif step is not None:
@@ -298,6 +305,15 @@ class TranscribeFn(beam.DoFn):
             ended=ended[-1] if ended else None,
             passed=live.trace_headers,
         )
+
+    @contextmanager
+    def _dropping(self, key: tuple[str, str]) -> Iterator[None]:
+        """Drop the live session if the block fails."""
+        try:
+            yield
+        except Exception:
+            self._runtime.remove(key)
+            raise
 
     def _schedule(self, live: LiveSession, poll: Any, now: float) -> None:
         wanted_at = live.session.next_timer(now)

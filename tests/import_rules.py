@@ -20,12 +20,20 @@ SIBLINGS = ("connectors.kafka", "connectors.transcribe")  # these ignore each ot
 PURE = frozenset(
     {
         "schemas",
+        "schemas.codec",
+        "schemas.compatibility",
+        "schemas.documentation",
         "schemas.errors",
+        "schemas.references",
+        "schemas.registry_serde",
+        "schemas.registry_settings",
         "schemas.serde",
         "connectors.kafka.config_providers",
         "connectors.kafka.consistency",
         "connectors.kafka.commit_gate",
         "connectors.kafka.discovery",
+        "schemas.subjects",
+        "schemas.wire",
         "connectors.kafka.errors",
         "connectors.kafka.jaas",
         "connectors.kafka.log_scan",
@@ -84,7 +92,8 @@ PURE = frozenset(
     }
 )
 PURE_LIBRARIES = {
-    "schemas.serde": {"fastavro"},
+    "schemas.codec": {"fastavro"},
+    "schemas.compatibility": {"fastavro"},
     "connectors.transcribe.model": {"orjson"},
     "connectors.transcribe.sigv4": {"botocore"},
     "pipeline.audio_decoding": {"numpy", "soundfile"},
@@ -182,6 +191,7 @@ LIBRARIES: dict[str, dict[str, str]] = {
         "deploy.local.transcribe.recognisers": EVERYWHERE,
     },
     "soxr": {"pipeline.resampling": EVERYWHERE},
+    "urllib3": {"schemas.registry_http": EVERYWHERE},
 }
 
 

@@ -103,7 +103,7 @@ INNOCENT = [
     ("connectors.transcribe.sigv4", "from time import gmtime\nstamp = gmtime(5)"),
     ("connectors.transcribe.eventstream", "from uuid import UUID"),
     ("connectors.transcribe.endpoint", "from urllib.parse import urlsplit"),
-    ("schemas.serde", "from fastavro.schema import parse_schema"),
+    ("schemas.codec", "from fastavro.schema import parse_schema"),
     ("pipeline.audio_decoding", "import soundfile"),
     ("pipeline.resampling", "import soxr"),
     ("deploy.local.recordings", "def read():\n    import soundfile"),

@@ -43,6 +43,9 @@ def up(
     flink_job_server_jar: Annotated[
         Path | None, typer.Option(help="Beam job server jar to use instead of the pinned one.", exists=True)
     ] = None,
+    schema_registry: Annotated[
+        bool, typer.Option("--schema-registry", help="With a schema registry (Apicurio, 159 MB).")
+    ] = False,
 ) -> None:
     """Start what does not run yet, and print the addresses."""
     console = Console(stderr=True, highlight=False)
@@ -51,6 +54,7 @@ def up(
             directory or default_directory(),
             recogniser=recogniser,
             flink_job_server_jar=flink_job_server_jar,
+            schema_registry=schema_registry,
             detached=True,
             console=console,
         )

@@ -1,4 +1,5 @@
-"""The whole local stack: Kafka, Flink and the Transcribe endpoint, started side by side in one directory.
+"""The whole local stack: Kafka, Flink and the Transcribe endpoint, started side by side in one directory, and
+a schema registry where it is asked for.
 
 Each server has a folder below the directory, with its settings, data, log and the identity of its process;
 that is all the state there is, so whoever knows the directory can ask for the status and end the stack. A
@@ -24,6 +25,7 @@ from deploy.local.errors import StackAlreadyOwned
 from deploy.local.flink import FlinkJobServer
 from deploy.local.jars import FLINK_LOCK, KAFKA_LOCK, ensure_jars
 from deploy.local.kafka import KafkaBroker
+from deploy.local.registry import REGISTRY_LOCK, SchemaRegistryServer
 from deploy.local.server import LocalServer
 from deploy.local.transcribe.process import EndpointProcess
 
@@ -50,7 +52,10 @@ def default_directory() -> Path:
 
 
 class LocalStack:
-    """Kafka, Flink and endpoint in `directory`; as a context manager all serve inside the block."""
+    """Kafka, Flink and endpoint in `directory`; as a context manager all serve inside the block.
+
+    A schema registry belongs to it if `schema_registry` says so, or the directory has one from before.
+    """
 
     def __init__(
         self,
@@ -59,6 +64,7 @@ class LocalStack:
         recogniser: str = "pocketsphinx",
         endpoint_options: Sequence[str] = (),
         flink_job_server_jar: Path | None = None,
+        schema_registry: bool = False,
         detached: bool = False,
         console: Console | None = None,
     ) -> None:
@@ -73,10 +79,18 @@ class LocalStack:
         self.endpoint = EndpointProcess(
             self.directory / "endpoint", recogniser=recogniser, options=endpoint_options, detached=detached
         )
+        folder = self.directory / "registry"
+        self.registry = (
+            SchemaRegistryServer(folder, detached=detached) if schema_registry or folder.exists() else None
+        )
 
     @property
     def servers(self) -> tuple[LocalServer, ...]:
-        return self.kafka, self.flink, self.endpoint
+        return self.kafka, self.flink, self.endpoint, *self._optional
+
+    @property
+    def _optional(self) -> tuple[LocalServer, ...]:
+        return () if self.registry is None else (self.registry,)
 
     def start(self, report: Report = lambda _name, _text: None) -> None:
         """Start what does not run yet, side by side, and wait until all serve.
@@ -94,7 +108,7 @@ class LocalStack:
         """Stop every server of the directory, whoever started it; the data stays. Idempotent."""
         with self._owned():
             # The job server first: a running job would only complain about the others going.
-            for server in (self.flink, self.endpoint, self.kafka):
+            for server in (self.flink, self.endpoint, self.kafka, *self._optional):
                 server.adopt()
                 if server.is_running():
                     server.stop()
@@ -126,11 +140,14 @@ class LocalStack:
             return {"bootstrap_servers": self.kafka.bootstrap_servers}
         if server is self.flink:
             return {"job_endpoint": self.flink.job_endpoint}
+        if isinstance(server, SchemaRegistryServer):
+            return {"schema_registry_url": server.url}
         return {"endpoint_url": self.endpoint.url, **self.endpoint.environment()}
 
     def _fetch_jars(self) -> None:
         """All jars under one progress bar, and in the thread that Ctrl-C interrupts."""
         locks = [KAFKA_LOCK] if self._own_job_server else [KAFKA_LOCK, FLINK_LOCK]
+        locks += [] if self.registry is None else [REGISTRY_LOCK]
         ensure_jars(*locks, console=self._console)
 
     @contextmanager

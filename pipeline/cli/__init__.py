@@ -21,12 +21,13 @@ from typer.main import get_command
 
 from connectors.kafka.errors import KafkaConnectorError
 from connectors.transcribe.errors import TranscribeError
-from pipeline.cli import run, transcribe
+from pipeline.cli import run, schemas, transcribe
 from pipeline.errors import PipelineError, SettingsError
+from schemas.errors import SchemaError
 
 COMMAND_GROUP = "medstream.commands"
-BUILT_IN = ("run", "transcribe")
-EXPECTED_ERRORS = (PipelineError, KafkaConnectorError, TranscribeError)
+BUILT_IN = ("run", "schemas", "transcribe")
+EXPECTED_ERRORS = (PipelineError, KafkaConnectorError, SchemaError, TranscribeError)
 
 app = typer.Typer(
     name="medstream",
@@ -36,6 +37,7 @@ app = typer.Typer(
 )
 for _built_in in (run, transcribe):
     app.add_typer(_built_in.app)  # without a name: its command becomes one of the root
+app.add_typer(schemas.app, name="schemas")
 
 
 def _show_version(value: bool) -> None:

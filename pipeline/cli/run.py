@@ -17,6 +17,13 @@ from connectors.transcribe.endpoint import HTTP2, TRANSPORTS
 from pipeline.cli import logs
 from pipeline.cli.delivery_options import Delivery, ProgressRetentionHours, ProgressTopic, SinkId
 from pipeline.cli.kafka_options import CommandConfig, KafkaProperty, ShipCommandConfig, properties_of
+from pipeline.cli.registry_options import (
+    AutoRegisterSchemas,
+    SchemaRegistryConfig,
+    SchemaRegistryUrl,
+    SubjectNameStrategy,
+    serde_settings,
+)
 from pipeline.cli.service_options import (
     CaFile,
     EndpointUrl,
@@ -136,6 +143,10 @@ def run(
     max_live_streams: MaxLiveStreams = MAX_LIVE_STREAMS,
     max_stream_opens_per_second: MaxStreamOpensPerSecond = MAX_OPENS_PER_SECOND,
     max_retries: MaxRetries = _LIMITS.max_retries,
+    schema_registry_url: SchemaRegistryUrl = None,
+    schema_registry_config: SchemaRegistryConfig = None,
+    subject_name_strategy: SubjectNameStrategy = None,
+    auto_register_schemas: AutoRegisterSchemas = False,
     insecure: Insecure = False,
     log_level: Annotated[str, _option("DEBUG, INFO, WARNING or ERROR.", "LOG_LEVEL")] = "WARNING",
 ) -> None:
@@ -167,6 +178,13 @@ def run(
             ca_bundle=None if ca_file is None else str(ca_file),
             profile_name=profile,
             resample_to_hertz=resample_to,
+        ),
+        serdes=serde_settings(
+            schema_registry_url,
+            schema_registry_config,
+            subject_name_strategy,
+            auto_register=auto_register_schemas,
+            insecure=insecure,
         ),
         session_defaults=SessionSettings(specialty=specialty, type=type_),
         limits=check_limits(

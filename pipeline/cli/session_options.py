@@ -15,13 +15,13 @@ from pipeline.limits import SessionLimits
 
 CONTINUE = "continue"
 _DEAD_LETTER = "dead-letter"
-_PANEL = "Bounds of a session and of a worker"
+PANEL = "Bounds of a session and of a worker"
 _SERVICE_LIMIT_SECONDS = 14_400  # of one stream; no account can raise it
 
 
 def _option(text: str, environment: str, **limits: Any) -> Any:
     return typer.Option(
-        help=text, envvar=f"MEDSTREAM_{environment}", callback=_finite, rich_help_panel=_PANEL, **limits
+        help=text, envvar=f"MEDSTREAM_{environment}", callback=_finite, rich_help_panel=PANEL, **limits
     )
 
 

@@ -34,6 +34,7 @@ from pipeline.elements import AudioChunk, AudioFormat, LogEntry, SessionSettings
 from pipeline.limits import SessionLimits
 from pipeline.resampling import resampler
 from pipeline.session import Session, opening_cursor
+from schemas.registry_serde import RegistrySerde
 from schemas.serde import SingleObjectSerde
 from tests.encoders import encode, tone
 
@@ -55,6 +56,7 @@ def all_cases() -> Iterator[Case]:
     for name in ("final", "partial"):
         yield _decode(name)
     yield from _avro()
+    yield from _avro_finals()
     yield _engine_step()
     yield from _audio_decoding()
     yield _resampling()
@@ -103,6 +105,83 @@ def _decode(name: str) -> Case:
         return [json.loads(event.payload) for event in buffer]
 
     return Case(f"decode a {name} result into the model", ours, "botocore decoder + json, no model", botocore)
+
+
+def _final() -> dict[str, Any]:
+    """A FinalTranscript of 15 items."""
+    words = [f"synthetic{number}" for number in range(15)]
+    items = [
+        {
+            "content": word,
+            "type": "pronunciation",
+            "start_time": number * 0.3,
+            "end_time": number * 0.3 + 0.2,
+            "confidence": 0.93,
+            "speaker": None,
+            "vocabulary_filter_match": False,
+        }
+        for number, word in enumerate(words)
+    ]
+    return {
+        "session_id": "session",
+        "result_id": "00000000-0000-4000-8000-000000000000",
+        "segment_index": 7,
+        "channel_id": "ch_0",
+        "start_time": 0.0,
+        "end_time": 4.5,
+        "started_at": START_MS * 1000,
+        "alternatives": [{"transcript": " ".join(words), "items": items, "entities": []}],
+        "language_code": "en-US",
+        "specialty": "CARDIOLOGY",
+        "type": "DICTATION",
+        "sample_rate_hertz": 16_000,
+        "source": {"topic": "audio", "partition": 1, "first_offset": 100, "last_offset": 145},
+        "stream_id": "00000000-0000-4000-8000-000000000001",
+        "request_id": "00000000-0000-4000-8000-000000000002",
+    }
+
+
+class _OneSchema:
+    """A registry with one schema, so that a serde's own work is measured."""
+
+    def __init__(self, schema: Any) -> None:
+        self._schema = schema
+
+    def id_of(self, _subject: str, _schema: Any) -> int:
+        return 1
+
+    register = id_of
+
+    def schema_of(self, _key: object) -> Any:
+        return self._schema
+
+
+def _avro_finals() -> Iterator[Case]:
+    newer = schemas.load("final_transcript")
+    newer["fields"].append({"name": "added", "type": ["null", "string"], "default": None})
+    schema, record = fastavro.parse_schema(schemas.load("final_transcript")), _final()
+    single = SingleObjectSerde("final_transcript")
+    confluent = RegistrySerde(
+        "final_transcript", _OneSchema(schemas.load("final_transcript")), "finals-value"
+    )
+    resolving = RegistrySerde("final_transcript", _OneSchema(newer))
+
+    def write() -> bytes:
+        out = io.BytesIO()
+        fastavro.schemaless_writer(out, schema, record)
+        return out.getvalue()
+
+    def read() -> object:
+        return fastavro.schemaless_reader(io.BytesIO(body), schema, None)
+
+    body, encoded, prefixed = write(), single.encode(record), confluent.encode(record)
+    of_newer = RegistrySerde(newer, _OneSchema(newer), "finals-value").encode(record)
+    name = "a FinalTranscript of 15 items"
+    yield Case(f"encode {name}", lambda: single.encode(record), "fastavro, no header", write)
+    yield Case(f"encode {name}, with id", lambda: confluent.encode(record), "fastavro, no header", write)
+    yield Case(f"decode {name}", lambda: single.decode(encoded), "fastavro, no header", read)
+    yield Case(f"decode {name}, with id", lambda: confluent.decode(prefixed), "fastavro, no header", read)
+    yield Case(f"decode {name} of a newer schema", lambda: resolving.decode(of_newer))
 
 
 def _avro() -> Iterator[Case]:

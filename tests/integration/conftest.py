@@ -14,6 +14,7 @@ import pytest
 
 from deploy.local.flink import FlinkJobServer
 from deploy.local.kafka import KafkaBroker
+from deploy.local.registry import SchemaRegistryServer
 from tests.integration.secured_kafka import SecuredKafka
 
 _STACK_DIRECTORY = pytest.StashKey[Path]()
@@ -74,6 +75,13 @@ def secured_kafka(stack_directory: Path) -> Iterator[SecuredKafka]:
 def flink(stack_directory: Path) -> Iterator[FlinkJobServer]:
     """A Flink job server for all tests; the jobs of each test are cancelled after it."""
     with FlinkJobServer(stack_directory / "flink") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def schema_registry(stack_directory: Path) -> Iterator[SchemaRegistryServer]:
+    """A schema registry for all tests; subjects are each test's own. Whoever kills it restarts it."""
+    with SchemaRegistryServer(stack_directory / "registry") as server:
         yield server
 
 

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import schemas
 from connectors.kafka.records import KafkaRecord
 from pipeline import elements
 from pipeline.decoding import ChunkDecoder, session_id_of
 from pipeline.errors import ChunkRejected
+from schemas.errors import RegistryUnavailable
+from schemas.registry_settings import RegistrySettings
 from schemas.serde import SingleObjectSerde
+from schemas.serdes import SerdeSettings
+from schemas.wire import VALUE_SCHEMA_ID_HEADER, prefix
 from tests.encoders import encode, tone
+from tests.fakes.http_server import LocalHttp
+from tests.fakes.schema_registry import FakeRegistry, guid_of
 from tests.pipeline.builders import (
     CHUNK_SAMPLES,
     RATE,
@@ -118,3 +128,61 @@ def test_what_a_producer_encodes_is_what_is_decoded(sequence: int, payload: byte
     decoded = DECODER.decode(audio_record(sequence, **fields))
     assert (decoded.sequence, decoded.payload) == (sequence, payload)
     assert decoded.end_of_session == fields["end_of_session"]
+
+
+# With a registry
+
+
+@pytest.fixture
+def registry() -> Iterator[tuple[FakeRegistry, ChunkDecoder]]:
+    fake = FakeRegistry()
+    fake.add("audio-value", schemas.load("audio_chunk"))
+    fake.add("audio-value", schemas.load("final_transcript"))
+    with LocalHttp(fake) as server:
+        settings = SerdeSettings(RegistrySettings((server.url,), deadline_seconds=0.2))
+        yield fake, ChunkDecoder(settings.reader("audio_chunk"))
+
+
+def test_producers_with_a_registry_are_read_in_all_their_formats(
+    registry: tuple[FakeRegistry, ChunkDecoder],
+) -> None:
+    _, decoder = registry
+    body = GOOD[10:]
+    guid = b"\x01" + guid_of(json.dumps(schemas.load("audio_chunk"))).bytes
+    with_header = replace(kafka_record(value=body), headers=((VALUE_SCHEMA_ID_HEADER, guid),))
+    for record in (kafka_record(value=GOOD), kafka_record(value=prefix(1) + body), with_header):
+        assert decoder.decode(record).session_id == "session-1"
+
+
+@pytest.mark.parametrize(
+    ("error_class", "value"),
+    [
+        (elements.UNKNOWN_SCHEMA, prefix(9) + GOOD[10:]),
+        (elements.UNKNOWN_SCHEMA, prefix(2) + GOOD[10:]),
+        (elements.UNKNOWN_SCHEMA, with_fingerprint(bytes(8))),
+        (elements.MALFORMED_RECORD, prefix(1) + GOOD[10:-1]),
+        (elements.MALFORMED_RECORD, prefix(1)[:3]),
+        (elements.NOT_AVRO, b"RIFF" + SECRET_AUDIO),
+    ],
+)
+def test_with_a_registry_unusable_records_are_rejected_by_the_same_classes(
+    registry: tuple[FakeRegistry, ChunkDecoder], error_class: str, value: bytes
+) -> None:
+    with pytest.raises(ChunkRejected) as rejected:
+        registry[1].decode(kafka_record(value=value))
+    assert rejected.value.error_class == error_class
+    assert SECRET_AUDIO.decode() not in str(rejected.value)
+
+
+def test_a_registry_that_is_away_rejects_no_record(registry: tuple[FakeRegistry, ChunkDecoder]) -> None:
+    fake, decoder = registry
+    fake.failures = [503] * 100
+    with pytest.raises(RegistryUnavailable):
+        list(decoder.entries([kafka_record(value=prefix(1) + GOOD[10:])]))
+    fake.failures = []
+    assert decoder.decode(kafka_record(value=prefix(1) + GOOD[10:])).session_id == "session-1"
+
+
+def test_without_a_registry_its_format_is_named_with_the_option() -> None:
+    with pytest.raises(ChunkRejected, match="--schema-registry-url"):
+        DECODER.decode(kafka_record(value=prefix(1) + GOOD[10:]))

@@ -16,7 +16,14 @@ from pipeline.elements import (
 from pipeline.encoding import OutputEncoder, now_ms
 from pipeline.errors import ChunkRejected
 from pipeline.outputs import final_record, session_ended_record
+from pipeline.settings import Topics
+from schemas.errors import SchemaNotRegistered
+from schemas.registry_settings import RegistrySettings
 from schemas.serde import SingleObjectSerde
+from schemas.serdes import SerdeSettings
+from schemas.subjects import TOPIC_RECORD_NAME
+from tests.fakes.http_server import LocalHttp
+from tests.fakes.schema_registry import FakeRegistry
 from tests.pipeline.builders import kafka_record, result, word
 
 ENCODER = OutputEncoder()
@@ -88,3 +95,48 @@ def test_a_dead_letter_of_a_record_without_key_remembers_that_there_was_none() -
     read = SingleObjectSerde("dead_letter").decode(value)
     assert key == b""
     assert (read["key"], read["value"]) == (None, None)
+
+
+# With a registry
+
+TOPICS = Topics("audio", "finals", "letters", partials="partials", sessions="sessions")
+
+
+def encode_all(encoder: OutputEncoder) -> list[bytes]:
+    rejection = ChunkRejected("NOT_AVRO", "no")
+    return [
+        encoder.final(FINAL, {})[1],
+        encoder.partial(PARTIAL, ("audio", 2))[1],
+        encoder.session_ended(SUMMARY, {})[1],
+        encoder.dead_letter(kafka_record(value=b"x"), "DECODE", rejection, None)[1],
+    ]
+
+
+def test_with_a_registry_every_output_has_the_id_of_its_topic_s_subject() -> None:
+    fake = FakeRegistry()
+    with LocalHttp(fake) as server:
+        registry = RegistrySettings((server.url,))
+        encoded = encode_all(OutputEncoder(TOPICS, SerdeSettings(registry, auto_register=True)))
+    assert list(fake.subjects) == ["finals-value", "partials-value", "sessions-value", "letters-value"]
+    assert [value[:5] for value in encoded] == [bytes([0, 0, 0, 0, number]) for number in (1, 2, 3, 4)]
+    assert encoded[0][5:] == encode_all(OutputEncoder())[0][10:]
+
+
+def test_subjects_may_be_named_after_topic_and_record() -> None:
+    fake = FakeRegistry()
+    with LocalHttp(fake) as server:
+        serdes = SerdeSettings(RegistrySettings((server.url,)), TOPIC_RECORD_NAME, auto_register=True)
+        OutputEncoder(TOPICS, serdes).final(FINAL, {})
+    assert list(fake.subjects) == ["finals-medstream.FinalTranscript"]
+
+
+def test_what_is_not_registered_is_not_written() -> None:
+    with LocalHttp(FakeRegistry()) as server:
+        encoder = OutputEncoder(TOPICS, SerdeSettings(RegistrySettings((server.url,))))
+        with pytest.raises(SchemaNotRegistered, match="finals-value"):
+            encoder.final(FINAL, {})
+
+
+def test_subjects_need_topics() -> None:
+    with pytest.raises(ValueError, match="topics"):
+        OutputEncoder(serdes=SerdeSettings(RegistrySettings(("http://127.0.0.1:1",))))

@@ -9,6 +9,7 @@ from pathlib import Path
 import typer
 
 from pipeline.cli.run import app
+from pipeline.cli.session_options import PANEL
 from pipeline.metrics import METRICS, NAMESPACE, Kind
 from tests.import_rules import ROOT
 
@@ -81,7 +82,7 @@ def test_the_readme_tells_every_bound_with_its_default_and_metrics_that_exist() 
         option: parameter.default
         for parameter in typer.main.get_command(app).params
         for option in parameter.opts
-        if getattr(parameter, "rich_help_panel", None)
+        if getattr(parameter, "rich_help_panel", None) == PANEL
     }
     told = bounds_in_the_readme()
     assert told.keys() == options.keys()

@@ -26,6 +26,9 @@ from pipeline.errors import SettingsError
 from pipeline.preflight import check_job, check_job_endpoint, check_service
 from pipeline.service import ServiceSettings
 from pipeline.settings import JobSettings, Topics
+from schemas.errors import RegistryUnavailable
+from schemas.registry_settings import RegistrySettings
+from schemas.serdes import SerdeSettings
 from tests.fakes.h2_server import CREDENTIALS, REGION, H2Server, Script, ServerStream
 
 
@@ -168,6 +171,18 @@ def test_a_broker_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) ->
         service=ServiceSettings(REGION),
     )
     with pytest.raises(BrokerUnreachable, match=server):
+        check_job(settings)
+
+
+def test_a_schema_registry_that_is_not_there_is_named() -> None:
+    url = f"http://127.0.0.1:{closed_port()}"
+    settings = JobSettings(
+        kafka=ClientConfig.build(f"127.0.0.1:{closed_port()}"),
+        topics=Topics("audio", "finals", "letters"),
+        service=ServiceSettings(REGION),
+        serdes=SerdeSettings(RegistrySettings((url,), deadline_seconds=0.2)),
+    )
+    with pytest.raises(RegistryUnavailable, match=url):
         check_job(settings)
 
 

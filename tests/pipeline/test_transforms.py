@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -24,6 +25,7 @@ from pipeline.service import ServiceSettings
 from pipeline.settings import JobSettings, Topics
 from pipeline.transforms import DEAD_LETTERS, PARTIALS, STEPS, KeyBySession, TranscribeFn, stage_of
 from pipeline.unfinished_sessions import UnfinishedSessions
+from schemas.errors import RegistryUnavailable
 from schemas.serde import SingleObjectSerde
 from tests.fakes.audio_log import HeldLog
 from tests.fakes.transcribe_stream import ScriptedService, ScriptedStream
@@ -69,6 +71,14 @@ class Timer:
         self.set_at.clear()
 
 
+SETTINGS = JobSettings(
+    ClientConfig.build("127.0.0.1:1"),
+    Topics("audio", "finals", "letters", partials="partials"),
+    ServiceSettings("us-east-1"),
+    catch_up_rate=0.0,
+)
+
+
 class Worker:
     """A `TranscribeFn` as a worker holds it, for one session."""
 
@@ -79,11 +89,7 @@ class Worker:
         self.service = ScriptedService(streams)
         monkeypatch.setattr(transforms, "audio_log", lambda _config: self.log)
         monkeypatch.setattr(ServiceSettings, "open_stream", self._open)
-        topics = Topics("audio", "finals", "letters", partials="partials")
-        kafka = ClientConfig.build("127.0.0.1:1")
-        self.settings = JobSettings(
-            kafka, topics, ServiceSettings("us-east-1"), catch_up_rate=0.0, stop_at=stop_at
-        )
+        self.settings = replace(SETTINGS, job_id=str(uuid.uuid4()), stop_at=stop_at)
         self.markers: list[SessionProgress] = []  # as a worker that begins finds them
         monkeypatch.setattr(
             transforms, "unfinished_sessions", lambda settings: UnfinishedSessions(settings, self.markers)
@@ -173,7 +179,7 @@ def decoded(schema: str, output: TaggedOutput) -> dict[str, Any]:
 
 
 def test_records_are_keyed_by_their_session() -> None:
-    fn = KeyBySession()
+    fn = KeyBySession(SETTINGS)
     fn.setup()
     records = [audio_record(0).as_tuple(), audio_record(1).as_tuple()]
     assert list(fn.process((b"session-1", records))) == [("session-1", records)]
@@ -181,7 +187,7 @@ def test_records_are_keyed_by_their_session() -> None:
 
 @pytest.mark.parametrize("key", [None, b"", b"\xff"])
 def test_records_without_a_usable_key_are_dead_letters_one_by_one(key: bytes | None) -> None:
-    fn = KeyBySession()
+    fn = KeyBySession(SETTINGS)
     fn.setup()
     records = [kafka_record(n, value=b"v%d" % n, key=key).as_tuple() for n in range(2)]
     found = list(fn.process((key, records)))
@@ -431,3 +437,29 @@ def test_a_live_session_whose_opening_was_never_committed_begins_anew(worker: Wo
     worker.process(audio_record(0))
     assert worker.fn._runtime.get(worker.key) is not live
     assert worker.state.writes == 2
+
+
+# A step that fails half way
+
+
+@pytest.mark.parametrize("broken", ["decode", "encode"])
+def test_a_session_whose_step_failed_begins_again_from_its_state(
+    monkeypatch: pytest.MonkeyPatch, worker: Worker, process: Runtime, broken: str
+) -> None:
+    """The registry is away in the middle of a bundle, which is then repeated."""
+
+    def fail(*_: object) -> None:
+        raise RegistryUnavailable("http://registry", "it is away")
+
+    worker.process(audio_record(0))
+    with monkeypatch.context() as patched:
+        if broken == "decode":
+            patched.setattr(worker.fn._decoder, "_decode", fail)
+        else:
+            patched.setattr(worker.fn._encoder, "dead_letter", fail)
+        with pytest.raises(RegistryUnavailable):
+            worker.process(kafka_record(1, value=b"no chunk", key=b"session-1"))
+    assert process.get(worker.key) is None
+    worker.fn.start_bundle()
+    again = worker.process(kafka_record(1, value=b"no chunk", key=b"session-1"))
+    assert [output.tag for output in again] == [DEAD_LETTERS]

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from fastavro import parse_schema
+from hypothesis import given
+from hypothesis import strategies as st
 
 import schemas
+from schemas.documentation import records_page
+from schemas.errors import UnknownRelease
+from schemas.serde import SingleObjectSerde, schema_fingerprint
+from tests.schemas.avro_strategies import values
 
 # The records that topics carry (schemas of our own state are not bound by the rules below).
-RECORDS = ("audio_chunk", "dead_letter", "final_transcript", "partial_transcript", "session_ended")
+RECORDS = (
+    "audio_chunk",
+    "dead_letter",
+    "final_transcript",
+    "partial_transcript",
+    "recorded_record",
+    "session_ended",
+)
 
 # Field names whose values are audio, words or bytes of unknown content wherever they occur.
 PHI_FIELDS = {
@@ -57,6 +72,46 @@ def named_types(schema: Any) -> Iterator[dict[str, Any]]:
 
 def test_the_records_are_there() -> None:
     assert set(RECORDS) <= set(schemas.names())
+
+
+def test_this_version_is_released_with_every_schema_it_publishes() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))
+    assert project["project"]["version"] == schemas.versions()[-1]
+    for name in RECORDS:
+        assert schemas.load(name, schemas.versions()[-1])["name"] == schemas.load(name)["name"]
+
+
+@pytest.mark.parametrize("version", ["0.0.0", "../../schemas", "..", ""])
+def test_a_release_that_is_not_there_is_told_with_those_that_are(version: str) -> None:
+    with pytest.raises(UnknownRelease, match=schemas.versions()[0]):
+        schemas.load("audio_chunk", version)
+
+
+def test_the_page_of_all_records_is_current() -> None:
+    page = schemas.path("audio_chunk").with_name("RECORDS.md").read_text(encoding="utf-8")
+    assert page == records_page(), "run: medstream schemas document > schemas/RECORDS.md"
+
+
+def test_the_page_has_the_fingerprint_of_every_release() -> None:
+    for name in schemas.names():
+        for version, released in schemas.released(name).items():
+            assert f"{version}: `{schema_fingerprint(released).hex()}`" in records_page()
+
+
+def test_the_page_shows_every_field_with_its_meaning() -> None:
+    page = records_page()
+    for name in schemas.names():
+        for field in fields(schemas.load(name)):
+            assert f"{field['name']}` |" in page
+            assert field["doc"].replace("|", "\\|") in page
+
+
+@pytest.mark.parametrize("name", schemas.names())
+@given(data=st.data())
+def test_every_record_comes_back_as_it_was_written(name: str, data: st.DataObject) -> None:
+    serde = SingleObjectSerde(name)
+    record = data.draw(values(schemas.load(name)))
+    assert serde.decode(serde.encode(record)) == record
 
 
 @pytest.mark.parametrize("name", RECORDS)

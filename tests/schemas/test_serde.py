@@ -154,6 +154,14 @@ def test_other_formats_are_named_as_such(value: bytes) -> None:
     assert SECRET not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("value", "header"), [(b"\x00\x00\x00\x00\x01abc", None), (SECRET.encode(), b"\x01" + bytes(16))]
+)
+def test_a_value_that_needs_a_registry_says_so(value: bytes, header: bytes | None) -> None:
+    with pytest.raises(NotSingleObjectEncoded, match="--schema-registry-url"):
+        SingleObjectSerde("audio_chunk").decode(value, header)
+
+
 def test_unknown_fingerprint_tells_which_and_what_is_known() -> None:
     serde = SingleObjectSerde("audio_chunk")
     value = SingleObjectSerde(MESSAGE_V1_SCHEMA).encode(MESSAGE_V1_RECORD)
@@ -189,6 +197,12 @@ def test_records_of_another_writer_schema_are_resolved() -> None:
     decoded = SingleObjectSerde("audio_chunk", writer_schemas=[older_audio_chunk()]).decode(value)
     del record["device"]
     assert decoded == {**record, "channels": 1, "settings": None, "attributes": {}}
+
+
+def test_what_any_release_wrote_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    value = SingleObjectSerde(older_audio_chunk()).encode({**chunk(), "device": "x"})
+    monkeypatch.setattr(schemas, "released", lambda _name: {"0.0.1": older_audio_chunk()})
+    assert SingleObjectSerde("audio_chunk").decode(value)["sequence"] == 7
 
 
 def test_an_encoding_newer_than_the_reader_is_unknown_not_pcm() -> None:
