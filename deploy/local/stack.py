@@ -1,5 +1,5 @@
-"""The whole local stack: Kafka, Flink and the Transcribe endpoint, started side by side in one directory, and
-a schema registry where it is asked for.
+"""The whole local stack: Kafka, Flink and the Transcribe endpoint, started side by side in one directory,
+with a schema registry where it is asked for.
 
 Each server has a folder below the directory, with its settings, data, log and the identity of its process;
 that is all the state there is, so whoever knows the directory can ask for the status and end the stack. A
