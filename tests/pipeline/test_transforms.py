@@ -241,6 +241,7 @@ def test_an_ended_session_is_published_and_in_time_forgotten(
 def test_at_the_end_of_input_a_timer_in_event_time_takes_over_until_the_session_is_over(
     worker: Worker, stream: ScriptedStream
 ) -> None:
+    stream.ends_by_itself = False
     worker.process(audio_record(0), audio_record(1, end_of_session=True))
     assert len(worker.end.set_at) == 1
     worker.timer.set(5)
