@@ -97,6 +97,23 @@ def dead_letter_record(letter: DeadLetter) -> dict[str, Any]:
     }
 
 
+_STAGES = {
+    "MISSING_KEY": "DECODE",
+    "MISSING_VALUE": "DECODE",
+    "NOT_AVRO": "DECODE",
+    "UNKNOWN_SCHEMA": "DECODE",
+    "MALFORMED_RECORD": "DECODE",
+    "UNDECODABLE_AUDIO": "DECODE",
+    "SESSION_REFUSED": "TRANSCRIBE",
+    "RETRIES_EXHAUSTED": "TRANSCRIBE",
+}
+
+
+def stage_of(error_class: str) -> str:
+    """The stage of the pipeline that found the error, for the dead letter."""
+    return _STAGES.get(error_class, "VALIDATE")
+
+
 def cloud_event_headers(
     event_id: str, event_type: str, position: TopicPartition, passed: Mapping[str, bytes]
 ) -> Headers:

@@ -107,7 +107,7 @@ class SessionProgress:
             "resume_offset": self.resume_offset,
             "covered_sample": self.covered_sample,
             "cursor": self.cursor,
-            "ended_at": self.ended_at_ms,
+            "ended_at": None if self.ended_at_ms is None else self.ended_at_ms * 1000,
         }
 
     @classmethod
@@ -122,7 +122,7 @@ class SessionProgress:
             resume_offset=record["resume_offset"],
             covered_sample=record["covered_sample"],
             cursor=record["cursor"],
-            ended_at_ms=(ended_at - _EPOCH) // _MILLISECOND if isinstance(ended_at, datetime) else ended_at,
+            ended_at_ms=None if ended_at is None else (ended_at - _EPOCH) // _MILLISECOND,
         )
 
 

@@ -44,7 +44,7 @@ from pipeline.job_metrics import count, measure, show_levels
 from pipeline.live_session import LiveSession, Measured, Output
 from pipeline.live_streams import Runtime, runtime
 from pipeline.log_policy import pin_beam_loggers
-from pipeline.outputs import final_record, session_ended_record
+from pipeline.outputs import final_record, session_ended_record, stage_of
 from pipeline.progress import Opening, SessionStep
 from pipeline.session import Session, opening_cursor
 from pipeline.settings import JobSettings
@@ -388,23 +388,6 @@ class TranscribeSessions(beam.PTransform):
         tags = (STEPS, PARTIALS, DEAD_LETTERS)
         outputs = keyed_batches | beam.ParDo(TranscribeFn(self._settings)).with_outputs(*tags)
         return {tag: outputs[tag] for tag in tags}
-
-
-_STAGES = {
-    "MISSING_KEY": "DECODE",
-    "MISSING_VALUE": "DECODE",
-    "NOT_AVRO": "DECODE",
-    "UNKNOWN_SCHEMA": "DECODE",
-    "MALFORMED_RECORD": "DECODE",
-    "UNDECODABLE_AUDIO": "DECODE",
-    "SESSION_REFUSED": "TRANSCRIBE",
-    "RETRIES_EXHAUSTED": "TRANSCRIBE",
-}
-
-
-def stage_of(error_class: str) -> str:
-    """The stage of the pipeline that found the error, for the dead letter."""
-    return _STAGES.get(error_class, "VALIDATE")
 
 
 def _tagged(tag: str, record: OutputRecord) -> Any:

@@ -105,9 +105,9 @@ TOPICS = Topics("audio", "finals", "letters", partials="partials", sessions="ses
 def encode_all(encoder: OutputEncoder) -> list[bytes]:
     rejection = ChunkRejected("NOT_AVRO", "no")
     return [
-        encoder.final(FINAL, {})[1],
+        encoder.final(final_record(FINAL), {})[1],
         encoder.partial(PARTIAL, ("audio", 2))[1],
-        encoder.session_ended(SUMMARY, {})[1],
+        encoder.session_ended(session_ended_record(SUMMARY, 0), {})[1],
         encoder.dead_letter(kafka_record(value=b"x"), "DECODE", rejection, None)[1],
     ]
 
@@ -126,7 +126,7 @@ def test_subjects_may_be_named_after_topic_and_record() -> None:
     fake = FakeRegistry()
     with LocalHttp(fake) as server:
         serdes = SerdeSettings(RegistrySettings((server.url,)), TOPIC_RECORD_NAME, auto_register=True)
-        OutputEncoder(TOPICS, serdes).final(FINAL, {})
+        OutputEncoder(TOPICS, serdes).final(final_record(FINAL), {})
     assert list(fake.subjects) == ["finals-medstream.FinalTranscript"]
 
 
@@ -134,7 +134,7 @@ def test_what_is_not_registered_is_not_written() -> None:
     with LocalHttp(FakeRegistry()) as server:
         encoder = OutputEncoder(TOPICS, SerdeSettings(RegistrySettings((server.url,))))
         with pytest.raises(SchemaNotRegistered, match="finals-value"):
-            encoder.final(FINAL, {})
+            encoder.final(final_record(FINAL), {})
 
 
 def test_subjects_need_topics() -> None:

@@ -20,10 +20,11 @@ from connectors.kafka.records import KafkaRecord
 from connectors.transcribe.errors import BadRequestError
 from pipeline import elements, transforms
 from pipeline.live_streams import Runtime
+from pipeline.outputs import stage_of
 from pipeline.progress import Opening, SessionProgress, SessionStep, publish
 from pipeline.service import ServiceSettings
 from pipeline.settings import JobSettings, Topics
-from pipeline.transforms import DEAD_LETTERS, PARTIALS, STEPS, KeyBySession, TranscribeFn, stage_of
+from pipeline.transforms import DEAD_LETTERS, PARTIALS, STEPS, KeyBySession, TranscribeFn
 from pipeline.unfinished_sessions import UnfinishedSessions
 from schemas.errors import RegistryUnavailable
 from schemas.serde import SingleObjectSerde
@@ -462,4 +463,4 @@ def test_a_session_whose_step_failed_begins_again_from_its_state(
     assert process.get(worker.key) is None
     worker.fn.start_bundle()
     again = worker.process(kafka_record(1, value=b"no chunk", key=b"session-1"))
-    assert [output.tag for output in again] == [DEAD_LETTERS]
+    assert [output.tag for output in again] == [DEAD_LETTERS, STEPS]
