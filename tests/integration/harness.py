@@ -153,7 +153,7 @@ class Conversation:
 
     def __init__(self, player: Player, sessions: Sequence[Session], speed: float = 1.0) -> None:
         self._player = player
-        self._sessions = list(sessions)
+        self.sessions = list(sessions)
         self._speed = speed
         self._finishing = threading.Event()
         self._sentence_ends = [chunks_by_sentence(session) for session in sessions]
@@ -165,14 +165,14 @@ class Conversation:
         """End the sessions; returns them with the sentences that were spoken."""
         self._finishing.set()
         self._thread.join()
-        spoken = zip(self._sessions, self._sentence_ends, self._lengths, strict=True)
+        spoken = zip(self.sessions, self._sentence_ends, self._lengths, strict=True)
         return [
             replace(session, sentences=session.sentences[: 1 + ends.index(length)])
             for session, ends, length in spoken
         ]
 
     def _play(self) -> None:
-        queues = [session.chunks() for session in self._sessions]
+        queues = [session.chunks() for session in self.sessions]
         started_at, number, shortened = time.monotonic(), 0, False
         while number < max(self._lengths) and not self._player.closed:
             if self._finishing.is_set() and not shortened:
@@ -345,16 +345,18 @@ def running_job(
     directory: Path,
     *,
     partitions: int = 2,
+    topics: Topics | None = None,
     options: Sequence[str] = (),
     beam_options: Sequence[str] = (),
     replay: Sequence[Session] = (),
 ) -> Iterator[Job]:
     """`medstream run` on real Flink with PROCESS workers, submitted as a user would, cancelled at the end.
 
-    The sessions of `replay` are in the audio topic before the job starts.
+    `topics`: those of a job before it; new ones without. The sessions of `replay` are in the audio topic
+    before the job starts.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    topics = Topics.create(broker, partitions)
+    topics = topics or Topics.create(broker, partitions)
     player = Player(broker, topics.audio)
     if replay:
         player.play(replay, speed=0).join()

@@ -1,0 +1,60 @@
+"""A job that ended, by whatever way, and one that begins without its checkpoint: from committed offsets.
+
+All state is gone. Sessions that were in the middle go on at their place: every word once, at its time on
+the session's own timeline, under numbers that go on; also those whose last audio had been delivered before,
+and of which nothing more comes.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from deploy.local.flink import FlinkJobServer
+from deploy.local.kafka import KafkaBroker
+from deploy.local.transcribe.process import EndpointProcess
+from tests.integration.committed_reader import CommittedReader, assert_each_word_once
+from tests.integration.conftest import Measured
+from tests.integration.harness import Conversation, Player, marked_session, running_job
+from tests.integration.verdicts import assert_complete
+
+pytestmark = pytest.mark.timeout(240)
+
+
+@pytest.mark.parametrize("delivery", ["exactly-once", "at-least-once"])
+def test_sessions_go_on_from_what_was_published(
+    kafka_broker: KafkaBroker,
+    flink: FlinkJobServer,
+    tmp_path: Path,
+    measured: Measured,
+    delivery: str,
+) -> None:
+    options = [f"--delivery={delivery}", "--catch-up-rate=4"]
+    words = ["--recogniser-option", "max-words=5"]
+    with EndpointProcess(tmp_path / "endpoint", recogniser="markers", options=words) as endpoint:
+        with running_job(kafka_broker, flink, endpoint, tmp_path / "first", options=options) as job:
+            player = Player(kafka_broker, job.topics.audio)
+            talking = Conversation(player, [marked_session(f"t{n}", 400, words=2 + n) for n in range(3)])
+            job.outputs.wait(lambda out: len(out.finals) > 10, 90, "finals")
+            # Its last sentence is on the topic, and no final of it can have come when the job ends.
+            silent = marked_session("silent", 3, words=6)
+            player.play([silent], speed=0).join()
+            time.sleep(2.5)  # offsets are committed about once a second
+            flink.cancel_jobs()
+        with running_job(
+            kafka_broker, flink, endpoint, tmp_path / "second", topics=job.topics, options=options
+        ) as again:
+            reader = CommittedReader(kafka_broker.bootstrap_servers, job.topics, partitions=2)
+            before = len(job.outputs.finals)
+            reader.seconds_until_all_spoke({s.id for s in talking.sessions}, time.time(), 90)
+            sessions = [*talking.finish(), silent]
+            reader.wait_ended(sessions, 90)
+            again.outputs.wait_ended(sessions, 30)
+            reader.close()
+        player.close()
+    measured(f"{delivery}: {before} finals of the first job, {len(reader.finals) - before} of the second")
+    if delivery == "exactly-once":
+        assert_each_word_once(reader, sessions)
+    assert_complete(again, sessions)
