@@ -14,7 +14,7 @@ FUZZ_SECONDS ?= 600
 SPREAD := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit test-integration simulate lint format bench fuzz soak setup clean
+.PHONY: help demo test test-unit test-integration simulate lint format bench fuzz outage soak setup clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ bench: .venv/.dev ## Us and the alternative in one run, as ratios
 
 fuzz: .venv/.dev ## Fuzz codec, parsers and the endpoint's streams, outside CI (FUZZ_SECONDS=600 for all together)
 	$(UV) run --frozen --no-sync --with atheris==3.0.0 python -m tests.fuzz --seconds $(FUZZ_SECONDS)
+
+outage: .venv/.dev ## A producer whose broker is stopped for a minute: memory and losses (OUTAGE_SECONDS=60)
+	$(BIN)/python -m tests.benchmarks.broker_outage --seconds $(or $(OUTAGE_SECONDS),60)
 
 soak: .venv/.dev ## 300 live streams of one process for ten minutes (STREAMS="--only websocket")
 	$(BIN)/python -m tests.benchmarks.streams --streams 300 --seconds 600 $(or $(STREAMS),--only http2)

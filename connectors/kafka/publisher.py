@@ -30,6 +30,7 @@ _GRACE_SECONDS = 2.0
 Headers = Sequence[tuple[str, bytes]]
 UNDELIVERABLE = (RecordTooLarge, UnknownTopic)
 """What no retry mends, and what says nothing about other records."""
+_ABANDON_SECONDS = 1.0
 _UNKNOWN_TOPIC_SECONDS = 30.0
 """How long a topic that does not exist is remembered: each attempt blocks for max.block.ms."""
 
@@ -39,12 +40,14 @@ Record = tuple[str, bytes | None, bytes | None, Headers]
 
 
 class Delivery:
-    """The acknowledgement of one record, to be waited for."""
+    """The acknowledgement of one record, to be waited for. It keeps the record until it is acknowledged."""
 
-    __slots__ = ("_future", "producer", "size_bytes", "topic")
+    __slots__ = ("_future", "producer", "record", "size_bytes", "topic")
 
-    def __init__(self, topic: str, future: Any, size_bytes: int, producer: Any) -> None:
-        self.topic = topic
+    def __init__(self, record: Record, future: Any, size_bytes: int, producer: Any) -> None:
+        self.topic = record[0]
+        self.record = record
+        future.add_callback(self._forget)
         self.size_bytes = size_bytes
         self.producer = producer
         self._future = future
@@ -54,6 +57,9 @@ class Delivery:
         """Whether it is acknowledged or has failed."""
         return bool(self._future.is_done)
 
+    def _forget(self, _: Any) -> None:
+        self.record = (self.topic, None, None, ())
+
     def outcome(self, timeout_seconds: float) -> Exception | None:
         """kafka-python's error, or None when the record is acknowledged."""
         try:
@@ -61,6 +67,28 @@ class Delivery:
         except Exception as error:
             return error
         return None
+
+
+def _send_and_wait(producer: Any, record: Record, timeout_seconds: float) -> Exception | None:
+    topic, key, value, headers = record
+    try:
+        producer.send(topic, key=key, value=value, headers=list(headers)).get(timeout=timeout_seconds)
+    except Exception as error:
+        return error
+    return None
+
+
+def _abandon(producer: Any) -> None:
+    """End a producer without sending what it still has, for that is sent again by another one.
+
+    Its own `close` waits for what is pending and, when that takes too long, raises before it has stopped the
+    sender (3.0.12), which would go on and write old records behind newer ones.
+    """
+    sender = getattr(producer, "_sender", None)
+    if sender is not None:
+        sender.force_close()
+    with contextlib.suppress(Exception):
+        producer.close(timeout=_ABANDON_SECONDS)
 
 
 class Publisher:
@@ -98,42 +126,52 @@ class Publisher:
             self._release(size)
             raise self._refusal(topic, size, error) from None
         future.add_both(lambda _: self._release(size))
-        return Delivery(topic, future, size, producer)
+        return Delivery((topic, key, value, headers), future, size, producer)
 
     def wait(self, deliveries: Iterable[Delivery]) -> None:
         """Return when all are acknowledged. Raises the first failure: DeliveryFailed, RecordTooLarge,
         NotAuthorized.
         """
+        for _, error in self.undelivered(deliveries):
+            raise error
+
+    def undelivered(self, deliveries: Iterable[Delivery]) -> list[tuple[Record, KafkaConnectorError]]:
+        """Wait for all; the records that can never be delivered, with the reason (UNDELIVERABLE).
+
+        What failed together with such a record, of whatever sink, is sent again, in its order. Raises the
+        first other failure.
+        """
         deadline = time.monotonic() + self._timeout_seconds + _GRACE_SECONDS
+        failed, causes = [], []
         for delivery in deliveries:
             error = delivery.outcome(max(0.0, deadline - time.monotonic()))
             if error is not None:
                 self._replace(delivery.producer)
-                raise self._mapped(delivery.topic, delivery.size_bytes, error) from None
-
-    def undelivered(
-        self, sent: Iterable[tuple[Record, Delivery]]
-    ) -> list[tuple[Record, KafkaConnectorError]]:
-        """Wait for all; the records that can never be delivered, with the reason (UNDELIVERABLE).
-
-        What failed together with one of them is sent again, in its order. Raises the first other failure.
-        """
-        deadline = time.monotonic() + self._timeout_seconds + _GRACE_SECONDS
-        failed = []
-        for record, delivery in sent:
-            error = delivery.outcome(max(0.0, deadline - time.monotonic()))
-            if error is not None:
-                self._replace(delivery.producer)
-                failed.append((record, self._mapped(delivery.topic, delivery.size_bytes, error)))
-        causes = [error for _, error in failed]
-        if causes and not any(isinstance(error, UNDELIVERABLE) for error in causes):
+                failed.append(delivery)
+                causes.append(self._mapped(delivery.topic, delivery.size_bytes, error))
+        if causes and not any(isinstance(cause, UNDELIVERABLE) for cause in causes):
             raise causes[0]
+        return self._send_alone(failed)
+
+    def _send_alone(self, failed: Sequence[Delivery]) -> list[tuple[Record, KafkaConnectorError]]:
+        """Send again one by one, by a producer without anybody else's records; those that are refused."""
         lost: list[tuple[Record, KafkaConnectorError]] = []
-        for record, _ in failed:
-            try:
-                self.wait([self.send(*record)])
-            except UNDELIVERABLE as error:
-                lost.append((record, error))
+        producer: Any = None
+        try:
+            for delivery in failed:
+                producer = producer or self._open()
+                error = _send_and_wait(producer, delivery.record, self._timeout_seconds + _GRACE_SECONDS)
+                if error is None:
+                    continue
+                mapped = self._mapped(delivery.topic, delivery.size_bytes, error)
+                if not isinstance(mapped, UNDELIVERABLE):
+                    raise mapped
+                lost.append((delivery.record, mapped))
+                _abandon(producer)
+                producer = None
+        finally:
+            if producer is not None:
+                _abandon(producer)
         return lost
 
     def collect(self, deliveries: Iterable[Delivery]) -> tuple[int, list[Delivery]]:
@@ -189,8 +227,7 @@ class Publisher:
         with self._room:
             if self._producer is failed:
                 self._producer = None
-        with contextlib.suppress(Exception):
-            failed.close(timeout=0)
+        _abandon(failed)
 
     def _refusal(self, topic: str, size: int, error: Exception) -> KafkaConnectorError:
         """Why `send` itself failed: an unknown topic ends in a timeout, like a broker that is gone."""
