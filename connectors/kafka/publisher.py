@@ -39,12 +39,22 @@ Record = tuple[str, bytes | None, bytes | None, Headers]
 """topic, key, value, headers"""
 
 
+class Generation:
+    """One producer of the publisher's row; `abandoned` when it was replaced, and its records with it."""
+
+    __slots__ = ("abandoned", "client")
+
+    def __init__(self, client: Any) -> None:
+        self.client = client
+        self.abandoned = False
+
+
 class Delivery:
     """The acknowledgement of one record, to be waited for. It keeps the record until it is acknowledged."""
 
     __slots__ = ("_future", "producer", "record", "size_bytes", "topic")
 
-    def __init__(self, record: Record, future: Any, size_bytes: int, producer: Any) -> None:
+    def __init__(self, record: Record, future: Any, size_bytes: int, producer: Generation) -> None:
         self.topic = record[0]
         self.record = record
         future.add_callback(self._forget)
@@ -99,7 +109,7 @@ class Publisher:
         self._max_in_flight_bytes = max_in_flight_bytes
         self._room = threading.Condition()
         self._in_flight_bytes = 0
-        self._producer: Any = None
+        self._producer: Generation | None = None
         self._unknown_topics: dict[str, float] = {}
         settings = dict(config.settings)
         self._timeout_seconds = float(settings.get("delivery_timeout_ms") or 30_000) / 1000
@@ -121,7 +131,7 @@ class Publisher:
         size += sum(len(name) + len(content) for name, content in headers)
         producer = self._reserve(topic, size)
         try:
-            future = producer.send(topic, key=key, value=value, headers=list(headers))
+            future = producer.client.send(topic, key=key, value=value, headers=list(headers))
         except Exception as error:
             self._release(size)
             raise self._refusal(topic, size, error) from None
@@ -139,16 +149,19 @@ class Publisher:
         """Wait for all; the records that can never be delivered, with the reason (UNDELIVERABLE).
 
         What failed together with such a record, of whatever sink, is sent again, in its order. Raises the
-        first other failure.
+        first other failure, unless it was another bundle's: that bundle is repeated.
         """
         deadline = time.monotonic() + self._timeout_seconds + _GRACE_SECONDS
-        failed, causes = [], []
+        failed: list[Delivery] = []
+        causes: list[KafkaConnectorError] = []
         for delivery in deliveries:
             error = delivery.outcome(max(0.0, deadline - time.monotonic()))
-            if error is not None:
-                self._replace(delivery.producer)
-                failed.append(delivery)
+            if error is None:
+                continue
+            failed.append(delivery)
+            if not delivery.producer.abandoned:
                 causes.append(self._mapped(delivery.topic, delivery.size_bytes, error))
+            self._replace(delivery.producer)
         if causes and not any(isinstance(cause, UNDELIVERABLE) for cause in causes):
             raise causes[0]
         return self._send_alone(failed)
@@ -190,9 +203,9 @@ class Publisher:
         with self._room:
             producer, self._producer = self._producer, None
         if producer is not None:
-            producer.close(timeout=self._timeout_seconds)
+            producer.client.close(timeout=self._timeout_seconds)
 
-    def _reserve(self, topic: str, size: int) -> Any:
+    def _reserve(self, topic: str, size: int) -> Generation:
         """Room for `size` bytes and the producer to use. A record larger than the bound passes alone."""
         with self._room:
             room = self._room.wait_for(
@@ -201,13 +214,15 @@ class Publisher:
                 ),
                 timeout=self._timeout_seconds,
             )
-            if not room:
-                cause = f"{self._in_flight_bytes} bytes wait for acknowledgement for too long"
-                raise DeliveryFailed(topic, cause)
-            if self._producer is None:
-                self._producer = self._open()
-            self._in_flight_bytes += size
-            return self._producer
+            if room:
+                if self._producer is None:
+                    self._producer = Generation(self._open())
+                self._in_flight_bytes += size
+                return self._producer
+            stuck, waiting = self._producer, self._in_flight_bytes
+        if stuck is not None:  # what it holds has waited for longer than the delivery timeout
+            self._replace(stuck)
+        raise DeliveryFailed(topic, f"{waiting} bytes wait for acknowledgement for too long")
 
     def _open(self) -> Any:
         return self._config.producer()
@@ -217,7 +232,7 @@ class Publisher:
             self._in_flight_bytes -= size
             self._room.notify_all()
 
-    def _replace(self, failed: Any) -> None:
+    def _replace(self, failed: Generation) -> None:
         """The next send gets a new producer.
 
         Also when only one record was at fault: kafka-python's idempotent producer treats a batch that a
@@ -227,7 +242,10 @@ class Publisher:
         with self._room:
             if self._producer is failed:
                 self._producer = None
-        _abandon(failed)
+            if failed.abandoned:
+                return
+            failed.abandoned = True
+        _abandon(failed.client)
 
     def _refusal(self, topic: str, size: int, error: Exception) -> KafkaConnectorError:
         """Why `send` itself failed: an unknown topic ends in a timeout, like a broker that is gone."""

@@ -135,15 +135,14 @@ def test_a_failed_delivery_is_raised_and_its_producer_replaced(
 
 
 def test_an_old_producers_failure_leaves_the_new_one_alone() -> None:
-    publisher = ScriptedPublisher()
+    publisher = ScriptedPublisher(ScriptedProducer(), ScriptedProducer(), AnsweringProducer())
     first, second = (publisher.send("t", b"k", b"v", []) for _ in range(2))
     for future in publisher.opened[0].futures:
         future.failure(kafka_errors.KafkaTimeoutError("gone"))
     with pytest.raises(DeliveryFailed):
         publisher.wait([first])
     publisher.send("t", b"k", b"v", [])
-    with pytest.raises(DeliveryFailed):
-        publisher.wait([second])
+    publisher.wait([second])
     assert not publisher.opened[1].closed
 
 
@@ -203,6 +202,18 @@ def test_somebody_else_s_culprit_fails_no_bundle() -> None:
     )
     publisher.wait(sent)
     assert publisher.in_flight_bytes == 0
+
+
+def test_a_producer_that_another_bundle_gave_up_fails_no_bundle() -> None:
+    """Else a bundle of two sinks, with an undeliverable record for the first, would fail for ever."""
+    publisher, [culprit, innocent] = scripted_bundle(
+        kafka_errors.MessageSizeTooLargeError(), None, then=[AnsweringProducer(), AnsweringProducer()]
+    )
+    bystander = publisher.send("t", b"k", b"2", [])
+    publisher.undelivered([culprit, innocent])
+    publisher.opened[0].futures[-1].failure(kafka_errors.KafkaError("forcefully closed"))
+    publisher.wait([bystander])
+    assert len(publisher.opened[2].futures) == 1
 
 
 def test_a_culprit_fails_its_bundle() -> None:
