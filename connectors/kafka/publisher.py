@@ -199,11 +199,15 @@ class Publisher:
         return failed, under_way
 
     def close(self) -> None:
-        """Send what is buffered, within the delivery timeout, and close."""
+        """Send what is buffered, within the delivery timeout, and close; deliveries tell what was not."""
         with self._room:
             producer, self._producer = self._producer, None
-        if producer is not None:
+        if producer is None:
+            return
+        try:
             producer.client.close(timeout=self._timeout_seconds)
+        except kafka_errors.KafkaError:
+            _abandon(producer.client)
 
     def _reserve(self, topic: str, size: int) -> Generation:
         """Room for `size` bytes and the producer to use. A record larger than the bound passes alone."""
