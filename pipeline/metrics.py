@@ -74,4 +74,5 @@ METRICS: tuple[Metric, ...] = (
     _counter("lost_offsets", "offsets", "records that retention removed unread", "kafka_source"),
     _counter("records", "records", "records written", "kafka_sink"),
     _counter("dropped_records", "records", "partials dropped because the broker was behind", "kafka_sink"),
+    _counter("undeliverable_records", "records", "records that can never be written", "kafka_sink"),
 )
