@@ -14,7 +14,7 @@ FUZZ_SECONDS ?= 600
 SPREAD := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit test-integration simulate prove-deliveries lint format bench fuzz mutate soak setup clean
+.PHONY: help demo test test-unit test-integration simulate prove-deliveries lint format bench fuzz mutate outage soak setup clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ fuzz: .venv/.dev ## Fuzz codec, parsers and the endpoint's streams, outside CI (
 
 mutate: .venv/.dev ## A million damaged records to the deserialisers (RECORDS=1000000 SEED=1)
 	$(BIN)/python -m tests.schemas.mutations --count $(or $(RECORDS),1000000) --seed $(or $(SEED),1)
+
+outage: .venv/.dev ## A producer whose broker is stopped for a minute: memory and losses (OUTAGE_SECONDS=60)
+	$(BIN)/python -m tests.benchmarks.broker_outage --seconds $(or $(OUTAGE_SECONDS),60)
 
 soak: .venv/.dev ## 300 live streams of one process for ten minutes (STREAMS="--only websocket")
 	$(BIN)/python -m tests.benchmarks.streams --streams 300 --seconds 600 $(or $(STREAMS),--only http2)

@@ -86,6 +86,6 @@ METRICS: tuple[Metric, ...] = (
     _distribution("poll_ms", "how long a read waited and collected", "kafka_source"),
     _gauge("lag_records", "records", "records that this worker process has yet to read", "kafka_source"),
     _counter("records", "records", "records written", "kafka_sink"),
-    _counter("undeliverable_records", "records", "records that no repetition can deliver", "kafka_sink"),
     _counter("dropped_records", "records", "partials dropped because the broker was behind", "kafka_sink"),
+    _counter("undeliverable_records", "records", "records that can never be written", "kafka_sink"),
 )

@@ -143,6 +143,7 @@ class BrokerSession:
             mechanism.receive(answer.auth_bytes)
         if not mechanism.is_authenticated():
             raise LoginRefused(kafka_errors.SaslAuthenticationFailedError.errno, challenge)
+        mechanism.auth_details()  # how `login` hears of it
 
     def _ask(self, request: Any) -> Any:
         if request.API_VERSION is None:

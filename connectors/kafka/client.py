@@ -33,6 +33,7 @@ from connectors.kafka.errors import (
     InvalidProperty,
     KafkaConnectorError,
     NotAuthorized,
+    SettingError,
     UnreadableCommandConfig,
 )
 from connectors.kafka.login import Login
@@ -80,6 +81,8 @@ class ClientConfig:
 
         With `ship` the file's contents travel with it, for workers without the file; secrets are among them.
         """
+        if ship and command_config is None:
+            raise SettingError("--ship-command-config has nothing to send without --command-config")
         servers = ",".join(f"{host}:{port}" for host, port in split_servers(bootstrap_servers))
         path = str(command_config.absolute()) if command_config is not None else None
         shipped = tuple(sorted(read_properties(path).items())) if ship and path is not None else None
@@ -213,7 +216,7 @@ class ClientConfig:
                 return client(bootstrap_servers=self.bootstrap_servers.split(","), **known)
             except (kafka_errors.KafkaError, OSError) as error:
                 mapped = self.map_error(error, observed)
-        if isinstance(mapped, BrokerUnreachable):
+        if isinstance(mapped, BrokerUnreachable | AuthenticationFailed):
             from connectors.kafka.probe import diagnose
 
             mapped = diagnose(self) or mapped

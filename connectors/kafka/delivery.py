@@ -32,7 +32,7 @@ from connectors.kafka.errors import (
     ProducerFenced,
     RecordTooLarge,
 )
-from connectors.kafka.publisher import Publisher, shared_publisher
+from connectors.kafka.publisher import Publisher, abandon, shared_publisher
 
 PROGRESS_TOPIC = "--progress-topic"
 _TRANSACTION_TIMEOUT_MS = 15_000
@@ -145,8 +145,7 @@ class ExactlyOnce:
         """See `Delivery`."""
         producer, self._producer = self._producer, None
         if producer is not None:
-            with contextlib.suppress(Exception):
-                producer.close(timeout=0)
+            abandon(producer)
 
     def _send(self, message: Message) -> Any:
         return self._producer.send(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -26,14 +27,22 @@ from connectors.kafka.properties import Value
 
 _LOG = logging.getLogger(__name__)
 
+_WARN_AFTER_LOGINS = 10
+_WARN_SECONDS = 60.0
+
 Settings = Mapping[str, Value]
 
 
 class Login:
     """What one configuration logs in with, as it is now. Shared by the clients of a process; thread-safe."""
 
-    def __init__(self, load: Callable[[], Settings], first_host: str) -> None:
+    def __init__(
+        self, load: Callable[[], Settings], first_host: str, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         """`load` reads the settings anew; `first_host` names the cluster's region, if it is Amazon's."""
+        self._clock = clock
+        self._unanswered = 0
+        self._warned_at = float("-inf")
         self._load = load
         self._lock = threading.Lock()
         self._last: Settings | None = None
@@ -77,6 +86,29 @@ class Login:
             arguments["sasl_plain_username"] = settings["sasl_plain_username"]
         return arguments
 
+    def begun(self) -> None:
+        """A login begins. Many in a row without success are worth a sentence: the library's clients try for
+        ever, and mostly log no more than a lost connection.
+        """
+        with self._lock:
+            self._unanswered += 1
+            unanswered, now = self._unanswered, self._clock()
+            if unanswered < _WARN_AFTER_LOGINS or now - self._warned_at < _WARN_SECONDS:
+                return
+            self._warned_at = now
+            settings = self._last or {}
+        _LOG.warning(
+            "Kafka has not accepted the last %d logins (%s%s); correct sasl.jaas.config in --command-config, "
+            "or what it refers to: the next attempt uses it",
+            *(unanswered, settings.get("sasl_mechanism")),
+            f", user {settings['sasl_plain_username']!r}" if "sasl_plain_username" in settings else "",
+        )
+
+    def succeeded(self) -> None:
+        """A login was accepted."""
+        with self._lock:
+            self._unanswered = 0
+
     def refused(self) -> None:
         """The broker refused the login: what was fetched is fetched anew."""
         self.tokens.forget()
@@ -93,45 +125,47 @@ class _IamTokenProvider(AbstractTokenProvider):  # type: ignore[misc]
         return self._signer.oauth_token(self._host)
 
 
-def _as_now(config: dict[str, Any]) -> dict[str, Any]:
-    login = config.get("sasl_plain_password")
-    if not isinstance(login, Login):
-        return config
-    settings = login.settings()
-    names = ("sasl_plain_username", "sasl_plain_password")
-    return config | {name: str(settings.get(name) or "") for name in names}
+class _Told:
+    """Tells the Login of a client how its logins go; kafka-python asks for the details of each success."""
 
-
-class _Plain(SaslMechanismPlain):  # type: ignore[misc]
     def __init__(self, **config: Any) -> None:
-        super().__init__(**_as_now(config))
-
-
-class _Scram(SaslMechanismScram):  # type: ignore[misc]
-    def __init__(self, **config: Any) -> None:
-        super().__init__(**_as_now(config))
-
-
-class _OAuth(SaslMechanismOAuth):  # type: ignore[misc]
-    def __init__(self, **config: Any) -> None:
+        login = config.get("sasl_plain_password")
+        self._login = login if isinstance(login, Login) else None
+        if self._login is not None:
+            self._login.begun()
+            config = config | _user_and_password(self._login.settings())
         super().__init__(**config)
-        self._login = config.get("sasl_plain_password")
 
+    def auth_details(self) -> str:
+        if self._login is not None:
+            self._login.succeeded()
+        return str(super().auth_details())  # type: ignore[misc]
+
+
+def _user_and_password(settings: Settings) -> dict[str, str]:
+    return {name: str(settings.get(name) or "") for name in ("sasl_plain_username", "sasl_plain_password")}
+
+
+class _Plain(_Told, SaslMechanismPlain):  # type: ignore[misc]
+    pass
+
+
+class _Scram(_Told, SaslMechanismScram):  # type: ignore[misc]
+    pass
+
+
+class _OAuth(_Told, SaslMechanismOAuth):  # type: ignore[misc]
     def receive(self, auth_bytes: bytes) -> None:
-        if auth_bytes and isinstance(self._login, Login):
+        if auth_bytes and self._login is not None:
             self._login.refused()
         super().receive(auth_bytes)
 
 
-class _MskIam(SaslMechanismAwsMskIam):  # type: ignore[misc]
+class _MskIam(_Told, SaslMechanismAwsMskIam):  # type: ignore[misc]
     """The library's own knows no profile, no role and no region but AWS_DEFAULT_REGION."""
 
-    def __init__(self, **config: Any) -> None:
-        super().__init__(**config)
-        self._login = config.get("sasl_plain_password")
-
     def auth_bytes(self) -> bytes:
-        if isinstance(self._login, Login):
+        if self._login is not None:
             return self._login.signer.payload(self.host)
         return bytes(super().auth_bytes())
 

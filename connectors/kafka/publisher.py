@@ -30,6 +30,7 @@ _GRACE_SECONDS = 2.0
 Headers = Sequence[tuple[str, bytes]]
 UNDELIVERABLE = (RecordTooLarge, UnknownTopic)
 """What no retry mends, and what says nothing about other records."""
+_ABANDON_SECONDS = 1.0
 _UNKNOWN_TOPIC_SECONDS = 30.0
 """How long a topic that does not exist is remembered: each attempt blocks for max.block.ms."""
 
@@ -38,13 +39,25 @@ Record = tuple[str, bytes | None, bytes | None, Headers]
 """topic, key, value, headers"""
 
 
+class Generation:
+    """One producer of the publisher's row; `abandoned` when it was replaced, and its records with it."""
+
+    __slots__ = ("abandoned", "client")
+
+    def __init__(self, client: Any) -> None:
+        self.client = client
+        self.abandoned = False
+
+
 class Delivery:
-    """The acknowledgement of one record, to be waited for."""
+    """The acknowledgement of one record, to be waited for. It keeps the record until it is acknowledged."""
 
-    __slots__ = ("_future", "producer", "size_bytes", "topic")
+    __slots__ = ("_future", "producer", "record", "size_bytes", "topic")
 
-    def __init__(self, topic: str, future: Any, size_bytes: int, producer: Any) -> None:
-        self.topic = topic
+    def __init__(self, record: Record, future: Any, size_bytes: int, producer: Generation) -> None:
+        self.topic = record[0]
+        self.record = record
+        future.add_callback(self._forget)
         self.size_bytes = size_bytes
         self.producer = producer
         self._future = future
@@ -59,6 +72,9 @@ class Delivery:
         """Of the record, which must be acknowledged."""
         return int(self._future.get(timeout=0).offset)
 
+    def _forget(self, _: Any) -> None:
+        self.record = (self.topic, None, None, ())
+
     def outcome(self, timeout_seconds: float) -> Exception | None:
         """kafka-python's error, or None when the record is acknowledged."""
         try:
@@ -66,6 +82,28 @@ class Delivery:
         except Exception as error:
             return error
         return None
+
+
+def _send_and_wait(producer: Any, record: Record, timeout_seconds: float) -> Exception | None:
+    topic, key, value, headers = record
+    try:
+        producer.send(topic, key=key, value=value, headers=list(headers)).get(timeout=timeout_seconds)
+    except Exception as error:
+        return error
+    return None
+
+
+def abandon(producer: Any) -> None:
+    """End a KafkaProducer without sending what it still has, for that is sent again by another one.
+
+    Its own `close` waits for what is pending and, when that takes too long, raises before it has stopped the
+    sender (3.0.12), which would go on and write old records behind newer ones.
+    """
+    sender = getattr(producer, "_sender", None)
+    if sender is not None:
+        sender.force_close()
+    with contextlib.suppress(Exception):
+        producer.close(timeout=_ABANDON_SECONDS)
 
 
 class Publisher:
@@ -76,7 +114,7 @@ class Publisher:
         self._max_in_flight_bytes = max_in_flight_bytes
         self._room = threading.Condition()
         self._in_flight_bytes = 0
-        self._producer: Any = None
+        self._producer: Generation | None = None
         self._unknown_topics: dict[str, float] = {}
         self._timeout_seconds = config.delivery_timeout_seconds
 
@@ -105,47 +143,62 @@ class Publisher:
         size += sum(len(name) + len(content) for name, content in headers)
         producer = self._reserve(topic, size)
         try:
-            future = producer.send(topic, key=key, value=value, headers=list(headers), partition=partition)
+            future = producer.client.send(
+                topic, key=key, value=value, headers=list(headers), partition=partition
+            )
         except Exception as error:
             self._release(size)
             raise self._refusal(topic, size, error) from None
         future.add_both(lambda _: self._release(size))
-        return Delivery(topic, future, size, producer)
+        return Delivery((topic, key, value, headers), future, size, producer)
 
     def wait(self, deliveries: Iterable[Delivery]) -> None:
         """Return when all are acknowledged. Raises the first failure: DeliveryFailed, RecordTooLarge,
         NotAuthorized.
         """
-        deadline = time.monotonic() + self._timeout_seconds + _GRACE_SECONDS
-        for delivery in deliveries:
-            error = delivery.outcome(max(0.0, deadline - time.monotonic()))
-            if error is not None:
-                self._replace(delivery.producer)
-                raise self._mapped(delivery.topic, delivery.size_bytes, error) from None
+        for _, error in self.undelivered(deliveries):
+            raise error
 
-    def undelivered(
-        self, sent: Iterable[tuple[Record, Delivery]]
-    ) -> list[tuple[Record, KafkaConnectorError]]:
+    def undelivered(self, deliveries: Iterable[Delivery]) -> list[tuple[Record, KafkaConnectorError]]:
         """Wait for all; the records that can never be delivered, with the reason (UNDELIVERABLE).
 
-        What failed together with one of them is sent again, in its order. Raises the first other failure.
+        What failed together with such a record, of whatever sink, is sent again, in its order. Raises the
+        first other failure, unless it was another bundle's: that bundle is repeated.
         """
         deadline = time.monotonic() + self._timeout_seconds + _GRACE_SECONDS
-        failed = []
-        for record, delivery in sent:
+        failed: list[Delivery] = []
+        causes: list[KafkaConnectorError] = []
+        for delivery in deliveries:
             error = delivery.outcome(max(0.0, deadline - time.monotonic()))
-            if error is not None:
-                self._replace(delivery.producer)
-                failed.append((record, self._mapped(delivery.topic, delivery.size_bytes, error)))
-        causes = [error for _, error in failed]
-        if causes and not any(isinstance(error, UNDELIVERABLE) for error in causes):
+            if error is None:
+                continue
+            failed.append(delivery)
+            if not delivery.producer.abandoned:
+                causes.append(self._mapped(delivery.topic, delivery.size_bytes, error))
+            self._replace(delivery.producer)
+        if causes and not any(isinstance(cause, UNDELIVERABLE) for cause in causes):
             raise causes[0]
+        return self._send_alone(failed)
+
+    def _send_alone(self, failed: Sequence[Delivery]) -> list[tuple[Record, KafkaConnectorError]]:
+        """Send again one by one, by a producer without anybody else's records; those that are refused."""
         lost: list[tuple[Record, KafkaConnectorError]] = []
-        for record, _ in failed:
-            try:
-                self.wait([self.send(*record)])
-            except UNDELIVERABLE as error:
-                lost.append((record, error))
+        producer: Any = None
+        try:
+            for delivery in failed:
+                producer = producer or self._open()
+                error = _send_and_wait(producer, delivery.record, self._timeout_seconds + _GRACE_SECONDS)
+                if error is None:
+                    continue
+                mapped = self._mapped(delivery.topic, delivery.size_bytes, error)
+                if not isinstance(mapped, UNDELIVERABLE):
+                    raise mapped
+                lost.append((delivery.record, mapped))
+                abandon(producer)
+                producer = None
+        finally:
+            if producer is not None:
+                abandon(producer)
         return lost
 
     def collect(self, deliveries: Iterable[Delivery]) -> tuple[int, list[Delivery]]:
@@ -163,22 +216,26 @@ class Publisher:
         """The topic's partitions as the producer knows them."""
         with self._room:
             if self._producer is None:
-                self._producer = self._open()
+                self._producer = Generation(self._open())
             producer = self._producer
         try:
-            partitions: set[int] | None = producer.partitions_for(topic)
+            partitions: set[int] | None = producer.client.partitions_for(topic)
         except Exception as error:
             raise self._mapped(topic, 0, error) from None
         return partitions
 
     def close(self) -> None:
-        """Send what is buffered, within the delivery timeout, and close."""
+        """Send what is buffered, within the delivery timeout, and close; deliveries tell what was not."""
         with self._room:
             producer, self._producer = self._producer, None
-        if producer is not None:
-            producer.close(timeout=self._timeout_seconds)
+        if producer is None:
+            return
+        try:
+            producer.client.close(timeout=self._timeout_seconds)
+        except kafka_errors.KafkaError:
+            abandon(producer.client)
 
-    def _reserve(self, topic: str, size: int) -> Any:
+    def _reserve(self, topic: str, size: int) -> Generation:
         """Room for `size` bytes and the producer to use. A record larger than the bound passes alone."""
         with self._room:
             room = self._room.wait_for(
@@ -187,13 +244,15 @@ class Publisher:
                 ),
                 timeout=self._timeout_seconds,
             )
-            if not room:
-                cause = f"{self._in_flight_bytes} bytes wait for acknowledgement for too long"
-                raise DeliveryFailed(topic, cause)
-            if self._producer is None:
-                self._producer = self._open()
-            self._in_flight_bytes += size
-            return self._producer
+            if room:
+                if self._producer is None:
+                    self._producer = Generation(self._open())
+                self._in_flight_bytes += size
+                return self._producer
+            stuck, waiting = self._producer, self._in_flight_bytes
+        if stuck is not None:  # what it holds has waited for longer than the delivery timeout
+            self._replace(stuck)
+        raise DeliveryFailed(topic, f"{waiting} bytes wait for acknowledgement for too long")
 
     def _open(self) -> Any:
         return self._config.producer()
@@ -203,7 +262,7 @@ class Publisher:
             self._in_flight_bytes -= size
             self._room.notify_all()
 
-    def _replace(self, failed: Any) -> None:
+    def _replace(self, failed: Generation) -> None:
         """The next send gets a new producer.
 
         Also when only one record was at fault: kafka-python's idempotent producer treats a batch that a
@@ -213,8 +272,10 @@ class Publisher:
         with self._room:
             if self._producer is failed:
                 self._producer = None
-        with contextlib.suppress(Exception):
-            failed.close(timeout=0)
+            if failed.abandoned:
+                return
+            failed.abandoned = True
+        abandon(failed.client)
 
     def _refusal(self, topic: str, size: int, error: Exception) -> KafkaConnectorError:
         """Why `send` itself failed: an unknown topic ends in a timeout, like a broker that is gone."""

@@ -116,12 +116,12 @@ class _Publish(beam.DoFn):
 
 
 class _PublishOrReturn(beam.DoFn):
-    """As `_Publish`, and keeps a bundle's records to tell which ones can never be delivered."""
+    """As `_Publish`, and hands back the records that can never be delivered."""
 
     def __init__(self, config: ClientConfig, topic: str | None) -> None:
         self._config = config
         self._topic = topic
-        self._sent: list[tuple[publisher.Record, Delivery]] = []
+        self._sent: list[Delivery] = []
         self._records = Metrics.counter("kafka_sink", "records")
         self._returned = Metrics.counter("kafka_sink", "undeliverable_records")
 
@@ -131,7 +131,7 @@ class _PublishOrReturn(beam.DoFn):
     def process(self, element: Any) -> Iterator[TaggedOutput]:
         record = element if self._topic is None else (self._topic, *element)
         try:
-            self._sent.append((record, shared_publisher(self._config).send(*record)))
+            self._sent.append(shared_publisher(self._config).send(*record))
         except publisher.UNDELIVERABLE as error:
             yield TaggedOutput(UNDELIVERABLE, self._return(record, error))
 

@@ -20,6 +20,7 @@ from connectors.kafka.errors import (
     InvalidBootstrapServers,
     InvalidProperty,
     NotAuthorized,
+    SettingError,
     UnreadableCommandConfig,
 )
 
@@ -185,6 +186,11 @@ def test_a_worker_without_the_file_is_told_so(tmp_path: Path) -> None:
     assert shipping.load()["sasl_plain_password"] == SECRET
     assert SECRET not in repr(shipping)
     assert hash(shipping) == hash(pickle.loads(pickle.dumps(shipping)))  # noqa: S301
+
+
+def test_there_is_nothing_to_ship_without_a_file() -> None:
+    with pytest.raises(SettingError, match="--ship-command-config"):
+        ClientConfig.build("kafka.example:9093", properties=SCRAM, ship=True)
 
 
 def test_the_file_of_the_worker_wins_over_what_was_shipped(tmp_path: Path) -> None:

@@ -110,7 +110,7 @@ def test_outputs_and_markers_go_into_one_transaction(monkeypatch: pytest.MonkeyP
     ]
     way.close()
     way.close()
-    assert producer.calls[-1] == ("close", 0)
+    assert [call[0] for call in producer.calls].count("close") == 1
 
 
 @pytest.mark.parametrize("moment", ["begin", "send", "flush", "acknowledgement", "commit"])

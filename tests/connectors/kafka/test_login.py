@@ -84,3 +84,29 @@ def test_aws_credentials_as_an_oauth_token(monkeypatch: pytest.MonkeyPatch) -> N
     token = made.auth_bytes().removeprefix(b"n,,\x01auth=Bearer ").removesuffix(b"\x01\x01")
     url = urlsafe_b64decode(token + b"=" * (-len(token) % 4)).decode()
     assert url.startswith("https://kafka.us-east-2.amazonaws.com/?Action=kafka-cluster%3AConnect&")
+
+
+def test_logins_that_are_never_accepted_are_worth_a_sentence_a_minute(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    now = [0.0]
+    login = Login(Source(**plain(SECRET)), "h", lambda: now[0])
+    arguments = {**login.arguments(), "security_protocol": "SASL_SSL", "host": "h"}
+
+    def log_in(times: int) -> Any:
+        return [get_sasl_mechanism("PLAIN")(**arguments) for _ in range(times)][-1]
+
+    with caplog.at_level(logging.WARNING, "connectors"):
+        made = log_in(9)
+        made.receive(b"")
+        made.auth_details()  # accepted
+        log_in(9)
+        assert not caplog.records
+        log_in(20)
+        now[0] = 61.0
+        log_in(1)
+    assert [record.getMessage()[:60] for record in caplog.records] == [
+        "Kafka has not accepted the last 10 logins (PLAIN, user 'u');",
+        "Kafka has not accepted the last 30 logins (PLAIN, user 'u');",
+    ]
+    assert SECRET not in caplog.text

@@ -21,7 +21,7 @@ from connectors.kafka.errors import (
     RecordTooLarge,
     UnknownTopic,
 )
-from connectors.kafka.publisher import Delivery, Publisher, Record
+from connectors.kafka.publisher import Delivery, Publisher
 
 SECRET = b"PATIENT-WORDS"
 
@@ -51,6 +51,18 @@ class ScriptedProducer:
 
     def close(self, timeout: float) -> None:  # noqa: ARG002
         self.closed = True
+
+
+class AnsweringProducer(ScriptedProducer):
+    """Refuses the value b"1" and acknowledges anything else at once."""
+
+    def send(self, topic: str, **record: Any) -> ScriptedFuture:
+        future = super().send(topic, **record)
+        if record["value"] == b"1":
+            future.failure(kafka_errors.MessageSizeTooLargeError())
+        else:
+            future.success(None)
+        return future
 
 
 class ScriptedPublisher(Publisher):
@@ -104,7 +116,6 @@ def test_a_record_larger_than_the_bound_passes_alone() -> None:
     [
         (kafka_errors.KafkaTimeoutError(SECRET), DeliveryFailed),
         (kafka_errors.NotEnoughReplicasError(), DeliveryFailed),
-        (kafka_errors.MessageSizeTooLargeError(), RecordTooLarge),
         (kafka_errors.TopicAuthorizationFailedError({"t"}), NotAuthorized),
     ],
 )
@@ -124,15 +135,14 @@ def test_a_failed_delivery_is_raised_and_its_producer_replaced(
 
 
 def test_an_old_producers_failure_leaves_the_new_one_alone() -> None:
-    publisher = ScriptedPublisher()
+    publisher = ScriptedPublisher(ScriptedProducer(), ScriptedProducer(), AnsweringProducer())
     first, second = (publisher.send("t", b"k", b"v", []) for _ in range(2))
     for future in publisher.opened[0].futures:
         future.failure(kafka_errors.KafkaTimeoutError("gone"))
     with pytest.raises(DeliveryFailed):
         publisher.wait([first])
     publisher.send("t", b"k", b"v", [])
-    with pytest.raises(DeliveryFailed):
-        publisher.wait([second])
+    publisher.wait([second])
     assert not publisher.opened[1].closed
 
 
@@ -163,38 +173,59 @@ def test_collect_counts_failures_without_waiting() -> None:
 # What can never be delivered
 
 
-def scripted_bundle(*errors: Exception | None) -> tuple[ScriptedPublisher, list[tuple[Record, Delivery]]]:
-    """A record for each error (None: acknowledged), sent by a first producer."""
-    publisher = ScriptedPublisher()
-    records: list[Record] = [("t", b"k", b"%d" % number, []) for number in range(len(errors))]
-    sent = [(record, publisher.send(*record)) for record in records]
+def scripted_bundle(
+    *errors: Exception | None, then: list[ScriptedProducer] | None = None
+) -> tuple[ScriptedPublisher, list[Delivery]]:
+    """A record for each error (None: acknowledged), sent by a first producer; `then` are those after it."""
+    publisher = ScriptedPublisher(ScriptedProducer(), *(then or []))
+    sent = [publisher.send("t", b"k", b"%d" % number, []) for number in range(len(errors))]
     for future, error in zip(publisher.opened[0].futures, errors, strict=True):
         _ = future.success(None) if error is None else future.failure(error)
     return publisher, sent
 
 
-class AnsweringProducer(ScriptedProducer):
-    """Refuses the value b"1" and acknowledges anything else at once."""
-
-    def send(self, topic: str, **record: Any) -> ScriptedFuture:
-        future = super().send(topic, **record)
-        if record["value"] == b"1":
-            future.failure(kafka_errors.MessageSizeTooLargeError())
-        else:
-            future.success(None)
-        return future
-
-
 def test_a_culprit_is_told_from_what_failed_with_it() -> None:
     too_large = kafka_errors.MessageSizeTooLargeError()
-    publisher, sent = scripted_bundle(None, too_large, too_large)
     second, third = AnsweringProducer(), AnsweringProducer()
-    publisher._scripted = [second, third]
+    publisher, sent = scripted_bundle(None, too_large, too_large, then=[second, third])
     [(record, error)] = publisher.undelivered(sent)
     assert record[2] == b"1"
     assert isinstance(error, RecordTooLarge)
     assert (len(second.futures), len(third.futures)) == (1, 1)  # the culprit cost its producer, again
     assert second.closed
+    assert third.closed
+
+
+def test_somebody_else_s_culprit_fails_no_bundle() -> None:
+    publisher, sent = scripted_bundle(
+        kafka_errors.MessageSizeTooLargeError(), None, then=[AnsweringProducer()]
+    )
+    publisher.wait(sent)
+    assert publisher.in_flight_bytes == 0
+
+
+def test_a_producer_that_another_bundle_gave_up_fails_no_bundle() -> None:
+    """Else a bundle of two sinks, with an undeliverable record for the first, would fail for ever."""
+    publisher, [culprit, innocent] = scripted_bundle(
+        kafka_errors.MessageSizeTooLargeError(), None, then=[AnsweringProducer(), AnsweringProducer()]
+    )
+    bystander = publisher.send("t", b"k", b"2", [])
+    publisher.undelivered([culprit, innocent])
+    publisher.opened[0].futures[-1].failure(kafka_errors.KafkaError("forcefully closed"))
+    publisher.wait([bystander])
+    assert len(publisher.opened[2].futures) == 1
+
+
+def test_a_culprit_fails_its_bundle() -> None:
+    error = kafka_errors.MessageSizeTooLargeError()
+    publisher, sent = scripted_bundle(None, error, then=[AnsweringProducer()])
+    with pytest.raises(RecordTooLarge):
+        publisher.wait(sent)
+
+
+def test_an_acknowledged_record_is_not_kept() -> None:
+    _, sent = scripted_bundle(None, kafka_errors.KafkaTimeoutError("gone"))
+    assert [delivery.record[2] for delivery in sent] == [None, b"1"]
 
 
 def test_a_broker_that_is_gone_is_no_dead_letter() -> None:
@@ -228,3 +259,26 @@ def test_a_timeout_of_a_topic_that_may_exist_is_a_failed_delivery(
     publisher = ScriptedPublisher(ScriptedProducer(refuse=kafka_errors.KafkaTimeoutError("no metadata")))
     with pytest.raises(DeliveryFailed):
         publisher.send("t", b"k", b"v", [])
+
+
+def test_a_failed_producer_writes_nothing_more() -> None:
+    """Its own `close` would leave the sender running, with records that are sent again by another one."""
+    calls: list[str] = []
+
+    class Sender:
+        def force_close(self) -> None:
+            calls.append("force_close")
+
+    class Stubborn(ScriptedProducer):
+        _sender = Sender()
+
+        def close(self, timeout: float) -> None:
+            calls.append("close")
+            raise kafka_errors.KafkaTimeoutError(f"after {timeout} s")
+
+    publisher = ScriptedPublisher(Stubborn(), ScriptedProducer())
+    failed = publisher.send("t", b"k", b"v", [])
+    publisher.opened[0].futures[0].failure(kafka_errors.NotEnoughReplicasError())
+    with pytest.raises(DeliveryFailed):
+        publisher.wait([failed])
+    assert calls == ["force_close", "close"]
