@@ -204,7 +204,7 @@ class AudioLog:
 
 def to_record(fetched: Any) -> KafkaRecord:
     """kafka-python's ConsumerRecord as ours."""
+    topic, partition, _, offset, timestamp, timestamp_type, key, value, headers, *_ = fetched
     return KafkaRecord(
-        *(fetched.topic, fetched.partition, fetched.offset, fetched.timestamp, fetched.timestamp_type),
-        *(fetched.key, fetched.value, tuple(fetched.headers)),
+        topic, partition, offset, timestamp, timestamp_type, key, value, tuple(headers) if headers else ()
     )

@@ -104,16 +104,17 @@ def through_a_bare_loop(config: ClientConfig, stops: dict[TopicPartition, int]) 
     return run
 
 
-def measure(config: ClientConfig, rounds: int) -> Iterator[tuple[float, float]]:
-    """Records a second of ours and of the other, round by round."""
+def measure(config: ClientConfig, rounds: int) -> Iterator[tuple[tuple[float, float], tuple[float, float]]]:
+    """(records a second, CPU microseconds a record) of ours and of the other, round by round."""
     stops = ends(config)
     runs = through_the_source(config, stops), through_a_bare_loop(config, stops)
     for number in range(rounds + 1):
         rates = []
         for run in runs:
-            began = time.perf_counter()
+            began, began_cpu = time.perf_counter(), time.process_time()
             records = run()
-            rates.append(records / (time.perf_counter() - began))
+            seconds, cpu_seconds = time.perf_counter() - began, time.process_time() - began_cpu
+            rates.append((records / seconds, cpu_seconds / records * 1e6))
             assert records == sum(stops.values())
         if number:  # the first warms up
             yield rates[0], rates[1]
@@ -142,18 +143,24 @@ def main() -> None:
             profile(config)
             return
         rates = list(measure(config, arguments.rounds))
+    ratios = [ours[0] / bare[0] for ours, bare in rates]
     figures: dict[str, Any] = {
-        "records_per_second": round(statistics.median(ours for ours, _ in rates)),
-        "bare_records_per_second": round(statistics.median(bare for _, bare in rates)),
-        "ratio": round(statistics.median(ours / bare for ours, bare in rates), 3),
-        "ratios": [round(ours / bare, 3) for ours, bare in rates],
+        "records_per_second": round(statistics.median(ours[0] for ours, _ in rates)),
+        "bare_records_per_second": round(statistics.median(bare[0] for _, bare in rates)),
+        "ratio": round(statistics.median(ratios), 3),
+        "ratios": [round(ratio, 3) for ratio in ratios],
+        "cpu_us": round(statistics.median(ours[1] for ours, _ in rates), 1),
+        "bare_cpu_us": round(statistics.median(bare[1] for _, bare in rates), 1),
     }
     if arguments.json:
         print(json.dumps(figures))
-    else:
-        print("Kafka source, records of 3,200 bytes: {records_per_second:,} records/s".format(**figures))
-        print("bare kafka-python loop:               {bare_records_per_second:,} records/s".format(**figures))
-        print("ratio {ratio:.2f} (rounds: {ratios})".format(**figures))
+        return
+    lines = (
+        "Kafka source, records of 3,200 bytes: {records_per_second:,} records/s, {cpu_us} µs of CPU each",
+        "bare kafka-python loop:               {bare_records_per_second:,} records/s, {bare_cpu_us} µs",
+        "ratio {ratio:.2f} (rounds: {ratios})",
+    )
+    print(*(line.format(**figures) for line in lines), sep="\n")
 
 
 if __name__ == "__main__":

@@ -414,7 +414,7 @@ def test_records_are_not_kept_beyond_the_next_call(process: Runtime) -> None:
 
 def test_the_trace_context_of_the_latest_audio_is_remembered(process: Runtime) -> None:
     scene = Scene(process, ScriptedStream())
-    traced = replace(audio_record(0), headers=(("traceparent", b"00-1-2-01"), ("other", b"x")))
+    traced = audio_record(0)._replace(headers=(("traceparent", b"00-1-2-01"), ("other", b"x")))
     scene.receive(traced)
     assert scene.live.trace_headers == {"traceparent": b"00-1-2-01"}
     scene.receive(audio_record(1))
