@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -149,7 +148,7 @@ def test_producers_with_a_registry_are_read_in_all_their_formats(
     _, decoder = registry
     body = GOOD[10:]
     guid = b"\x01" + guid_of(json.dumps(schemas.load("audio_chunk"))).bytes
-    with_header = replace(kafka_record(value=body), headers=((VALUE_SCHEMA_ID_HEADER, guid),))
+    with_header = kafka_record(value=body)._replace(headers=((VALUE_SCHEMA_ID_HEADER, guid),))
     for record in (kafka_record(value=GOOD), kafka_record(value=prefix(1) + body), with_header):
         assert decoder.decode(record).session_id == "session-1"
 

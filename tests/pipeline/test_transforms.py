@@ -298,7 +298,7 @@ def test_a_marker_is_no_use_for_records_of_another_partition_or_a_later_life(wor
     assert found.take(kafka_record(0, value=b""), "session-1") == marker, "read once more"
     assert found.take(kafka_record(0, value=b""), "session-1") is None, "each is good for one use"
     elsewhere = UnfinishedSessions(worker.settings, [marker])
-    assert elsewhere.take(replace(kafka_record(0, value=b""), partition=1), "session-1") is None
+    assert elsewhere.take(kafka_record(0, value=b"")._replace(partition=1), "session-1") is None
     anew = UnfinishedSessions(replace(worker.settings, audio_topic_id="created anew"), [marker])
     assert anew.take(kafka_record(0, value=b""), "session-1") is None
 

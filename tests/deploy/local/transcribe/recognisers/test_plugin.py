@@ -37,6 +37,7 @@ class Plugin:
 
 PLUGIN = Plugin()
 """
+PLAIN = ECHO.replace('(RecogniserOption("word", "what it says"), RecogniserOption("voice", "low"))', "()")
 
 
 @pytest.fixture
@@ -76,11 +77,12 @@ def test_ours_are_registered_and_load_without_their_libraries(
     assert all(option.name and option.help for option in plugin.options)
 
 
-def test_each_has_a_line_of_help() -> None:
+def test_each_has_a_line_of_help(install: Install) -> None:
+    install("plain", PLAIN)
     lines = {line.split(":")[0]: line for line in describe_recognisers()}
     assert set(lines) >= set(OURS)
     assert "(options: script)" in lines["scripted"]
-    assert "options" not in lines["markers"]
+    assert "options" not in lines["plain"]
     assert not [line for line in lines.values() if "\n" in line]
 
 
@@ -103,7 +105,8 @@ def test_an_unknown_option_is_refused_with_the_nearest_and_all_there_are(install
     known = "word (what it says); voice (low)"
     expected = f"--recogniser echo has no option 'wrod' (did you mean word?); it has: {known}"
     assert refusal("echo", wrod="x") == expected
-    assert refusal("markers", lm="x") == "--recogniser markers has no option 'lm'; it has: none"
+    install("plain", PLAIN)
+    assert refusal("plain", lm="x") == "--recogniser plain has no option 'lm'; it has: none"
 
 
 @pytest.mark.parametrize(
