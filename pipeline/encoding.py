@@ -46,6 +46,7 @@ class OutputEncoder:
         self._partial = serdes.writer("partial_transcript", topics.partials or "")
         self._ended = serdes.writer("session_ended", topics.sessions or "")
         self._dead_letter = serdes.writer("dead_letter", topics.dead_letters)
+        self._dead_letter_reader = serdes.reader("dead_letter")
 
     def final(self, record: Mapping[str, Any], passed: Mapping[str, bytes]) -> OutputRecord:
         """A record of the schema `final_transcript`, with its key and headers.
@@ -78,6 +79,16 @@ class OutputEncoder:
         event_id = f"{record.topic}/{record.partition}/{record.offset}"
         headers = cloud_event_headers(event_id, DEAD_LETTER_TYPE, (record.topic, record.partition), {})
         return record.key or b"", self._dead_letter.encode(dead_letter_record(letter)), headers
+
+    def shortened(self, letter: bytes) -> bytes:
+        """A dead letter without its record's value and headers, for a topic that takes no larger one.
+
+        Where the record lies, it still says.
+        """
+        record = self._dead_letter_reader.decode(letter)
+        size_bytes = len(record["value"] or b"")
+        note = f"{record['message']} (its value of {size_bytes} bytes, too large for this topic, is left out)"
+        return self._dead_letter.encode({**record, "value": None, "headers": [], "message": note})
 
 
 def now_ms() -> int:

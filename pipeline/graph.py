@@ -10,6 +10,7 @@ from apache_beam.typehints import KV
 
 from connectors.kafka.sink import WriteToKafka
 from connectors.kafka.source import ReadFromKafka
+from pipeline.dead_letters import PublishDeadLetters
 from pipeline.publishing import PublishSessions
 from pipeline.settings import JobSettings
 from pipeline.transforms import DEAD_LETTERS, PARTIALS, STEPS, KeyBySession, TranscribeSessions
@@ -24,7 +25,7 @@ def build(pipeline: beam.Pipeline, settings: JobSettings) -> None:
     _ = (
         (audio.dead_letters, transcripts[DEAD_LETTERS])
         | "AllDeadLetters" >> beam.Flatten()
-        | "PublishDeadLetters" >> WriteToKafka(settings.kafka, settings.topics.dead_letters)
+        | "PublishDeadLetters" >> PublishDeadLetters(settings)
     )
 
 

@@ -156,6 +156,7 @@ LIBRARIES: dict[str, dict[str, str]] = {
     "apache_beam": {
         "pipeline.transforms": EVERYWHERE,
         "pipeline.publishing": EVERYWHERE,
+        "pipeline.dead_letters": EVERYWHERE,
         "pipeline.job_metrics": EVERYWHERE,
         "pipeline.graph": EVERYWHERE,
         "pipeline.options": EVERYWHERE,

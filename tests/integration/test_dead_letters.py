@@ -92,6 +92,20 @@ def assert_original(letter: dict[str, Any], key: bytes | None, value: bytes, job
     assert letter["timestamp_ms"] > 0
 
 
+def test_a_record_that_is_smaller_than_its_dead_letter_does_not_stop_the_job(job: Job) -> None:
+    key = f"huge-{job.topics.audio}".encode()
+    job.player.send_raw(key, bytes(1_048_300))  # Kafka's default limit is 1,048,576 with everything
+    job.outputs.wait(
+        lambda out: any(letter["key"] == key for letter in out.dead_letters), 60, "a dead letter"
+    )
+    letter = next(letter for letter in job.outputs.dead_letters if letter["key"] == key)
+    assert (letter["error_class"], letter["value"]) == ("NOT_AVRO", None)
+    assert "1048300 bytes, too large for this topic" in letter["message"]
+    good = marked_session("after", 1)
+    job.player.play([good], speed=0).join()
+    job.outputs.wait_ended([good], 60)
+
+
 def test_a_session_whose_declared_rate_cannot_be_true_is_dead_lettered(job: Job) -> None:
     """16 kHz audio that claims 8 kHz: each chunk would last twice as long as the time until the next one."""
     liar = marked_session("liar", 1)

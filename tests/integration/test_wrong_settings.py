@@ -73,6 +73,29 @@ def test_an_unknown_topic(options: dict[str, str], endpoint: EndpointProcess) ->
     assert "no-such-topic" in sentence
 
 
+def test_an_output_topic_that_got_other_partitions(
+    options: dict[str, str], endpoint: EndpointProcess, kafka_broker: KafkaBroker
+) -> None:
+    finals, progress = f"{options['--output-topic']}-3", f"{options['--output-topic']}-2"
+    kafka_broker.create_topics({finals: 3})
+    kafka_broker.create_topics({progress: 2}, {"cleanup.policy": "compact"})
+    spoilt = {**options, "--output-topic": finals, "--progress-topic": progress}
+    sentence = refusal(spoilt, endpoint.environment())
+    assert f"{finals!r} (--output-topic) has 3 partitions" in sentence
+    assert "kept for 2" in sentence
+    assert "new --progress-topic" in sentence
+
+
+def test_a_progress_topic_that_forgets(
+    options: dict[str, str], endpoint: EndpointProcess, kafka_broker: KafkaBroker
+) -> None:
+    name = f"{options['--output-topic']}-deleted"
+    kafka_broker.create_topics({name: 1})
+    sentence = refusal({**options, "--progress-topic": name}, endpoint.environment())
+    assert "--progress-topic" in sentence
+    assert "cleanup.policy=compact" in sentence
+
+
 def test_an_unreachable_broker(options: dict[str, str], endpoint: EndpointProcess) -> None:
     address = f"localhost:{free_port()}"
     sentence = refusal({**options, "--bootstrap-servers": address}, endpoint.environment())

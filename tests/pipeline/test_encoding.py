@@ -89,6 +89,22 @@ def test_a_dead_letter_is_named_by_the_position_of_its_record() -> None:
     assert dict(headers)["ce_id"] == b"audio/0/17"
 
 
+def test_a_dead_letter_can_do_without_the_record_s_bytes() -> None:
+    record = kafka_record(17, value=b"junk" * 1000, key=b"k", headers=[("a", b"x")])
+    _, value, _ = ENCODER.dead_letter(record, "DECODE", ChunkRejected("NOT_AVRO", "why"), None)
+    serde = SingleObjectSerde("dead_letter")
+    short = serde.decode(ENCODER.shortened(value))
+    assert (short["value"], short["headers"], short["key"], short["offset"]) == (None, [], b"k", 17)
+    assert short["message"] == "why (its value of 4000 bytes, too large for this topic, is left out)"
+    whole = serde.decode(value)
+    assert {**short, "value": 0, "headers": 0, "message": 0} == {
+        **whole,
+        "value": 0,
+        "headers": 0,
+        "message": 0,
+    }
+
+
 def test_a_dead_letter_of_a_record_without_key_remembers_that_there_was_none() -> None:
     record = kafka_record(17, value=None, key=None)
     key, value, _ = ENCODER.dead_letter(record, "DECODE", ChunkRejected("MISSING_KEY", "why"), None)
