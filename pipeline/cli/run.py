@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from connectors.kafka.client import ClientConfig
+from connectors.kafka.positions import COMMITTED
 from connectors.transcribe.credentials import resolve_region
 from connectors.transcribe.endpoint import HTTP2, TRANSPORTS
 from pipeline.cli import logs
@@ -224,6 +225,7 @@ def submit(settings: JobSettings, beam_flags: list[str], own_options: list[str])
     from pipeline.preflight import check_job, check_job_endpoint
 
     settings = check_job(settings)
+    _tell_what_stays_unpublished(settings)
     from apache_beam.options.pipeline_options import PortableOptions, StandardOptions
 
     from pipeline.options import beam_options
@@ -235,6 +237,20 @@ def submit(settings: JobSettings, beam_flags: list[str], own_options: list[str])
             raise SettingsError("--job_endpoint", f"needed by --runner=PortableRunner ({_LOCAL_RUNNER_HINT})")
         check_job_endpoint(job_endpoint)
     _run(settings, options)
+
+
+def _tell_what_stays_unpublished(settings: JobSettings) -> None:
+    """Whoever reads a topic again from its beginning may expect its finals again."""
+    if settings.start == COMMITTED:
+        return
+    from pipeline.unfinished_sessions import read_markers
+
+    if count := len(read_markers(settings)):
+        typer.echo(
+            f"medstream: {count} sessions are known to {settings.topics.progress} (--progress-topic); what "
+            "was published of them is not published again. To have it anew: another --output-topic",
+            err=True,
+        )
 
 
 def _run(settings: JobSettings, options: Any) -> None:

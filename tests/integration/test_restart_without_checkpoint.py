@@ -1,8 +1,8 @@
 """A job that ended, by whatever way, and one that begins without its checkpoint: from committed offsets.
 
-All state is gone. Sessions that were in the middle go on at their place: every word once, at its time on
-the session's own timeline, under numbers that go on; also those whose last audio had been delivered before,
-and of which nothing more comes.
+All state is gone, and the second has twice the parallelism. Sessions that were in the middle go on at their
+place: every word once, at its time on the session's own timeline, under numbers that go on; also those whose
+last audio had been delivered before, and of which nothing more comes.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import pytest
 from deploy.local.flink import FlinkJobServer
 from deploy.local.kafka import KafkaBroker
 from deploy.local.transcribe.process import EndpointProcess
+from pipeline.settings import DELIVERIES, EXACTLY_ONCE
 from tests.integration.committed_reader import CommittedReader, assert_each_word_once
 from tests.integration.conftest import Measured
 from tests.integration.harness import Conversation, Player, marked_session, running_job
@@ -23,8 +24,8 @@ from tests.integration.verdicts import assert_complete
 pytestmark = pytest.mark.timeout(240)
 
 
-@pytest.mark.parametrize("delivery", ["exactly-once", "at-least-once"])
-def test_sessions_go_on_from_what_was_published(
+@pytest.mark.parametrize("delivery", DELIVERIES)
+def test_sessions_go_on_from_what_was_published_and_nothing_of_it_comes_again(
     kafka_broker: KafkaBroker,
     flink: FlinkJobServer,
     tmp_path: Path,
@@ -44,7 +45,10 @@ def test_sessions_go_on_from_what_was_published(
             time.sleep(2.5)  # offsets are committed about once a second
             flink.cancel_jobs()
         with running_job(
-            kafka_broker, flink, endpoint, tmp_path / "second", topics=job.topics, options=options
+            *(kafka_broker, flink, endpoint, tmp_path / "second"),
+            topics=job.topics,
+            options=options,
+            beam_options=["--parallelism=2"],
         ) as again:
             reader = CommittedReader(kafka_broker.bootstrap_servers, job.topics, partitions=2)
             before = len(job.outputs.finals)
@@ -52,9 +56,19 @@ def test_sessions_go_on_from_what_was_published(
             sessions = [*talking.finish(), silent]
             reader.wait_ended(sessions, 90)
             again.outputs.wait_ended(sessions, 30)
+            again.outputs.follow(1)
             reader.close()
         player.close()
+        published = len(reader.finals)
+        from_the_beginning = [*options, "--start-from=earliest", "--stop-at=end"]
+        with running_job(
+            kafka_broker, flink, endpoint, tmp_path / "third", topics=job.topics, options=from_the_beginning
+        ) as third:
+            assert third.process.wait(90) == 0, "a replay ends by itself"
+            assert "what was published of them is not published again" in third.log_path.read_text()
+            third.outputs.follow(1)
+            assert len(third.outputs.finals) == published
     measured(f"{delivery}: {before} finals of the first job, {len(reader.finals) - before} of the second")
-    if delivery == "exactly-once":
+    if delivery == EXACTLY_ONCE:
         assert_each_word_once(reader, sessions)
     assert_complete(again, sessions)

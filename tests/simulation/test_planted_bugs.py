@@ -1,4 +1,4 @@
-"""The simulation finds what it is there to find: three bugs, planted one at a time, each within 200 seeds."""
+"""The simulation finds what it is there to find: four bugs, planted one at a time, each within 200 seeds."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
+from pipeline.progress import SessionStep
 from pipeline.stream_clock import StreamClock
+from tests.simulation.fake_sink import FakeSink
 from tests.simulation.fake_worker import FakeLive
 from tests.simulation.invariants import check
 from tests.simulation.job import Job
@@ -67,3 +69,17 @@ def test_a_forgotten_offset_of_the_second_stream_is_caught(monkeypatch: pytest.M
 def test_a_chunk_that_is_sent_twice_is_caught() -> None:
     seed, why = _first_caught(StutteringJob)
     print(f"chunk sent twice: caught at seed {seed}: {why}")
+
+
+def test_a_marker_that_is_lost_now_and_then_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    write = FakeSink.write
+
+    def forgetful_write(sink: FakeSink, step: SessionStep) -> None:
+        before = sink.markers.get(step.session_id)
+        write(sink, step)
+        if before is not None and before.next_segment_index % 5 == 2:
+            sink.markers[step.session_id] = before
+
+    monkeypatch.setattr(FakeSink, "write", forgetful_write)
+    seed, why = _first_caught(Job)
+    print(f"lost marker: caught at seed {seed}: {why}")
