@@ -14,7 +14,7 @@ FUZZ_SECONDS ?= 600
 SPREAD := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit test-integration simulate prove-deliveries lint format bench fuzz mutate outage soak setup clean
+.PHONY: help demo test test-unit test-integration simulate prove-deliveries prove-outage lint format bench fuzz mutate outage soak setup clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ simulate: .venv/.dev ## The session engine through random failures, all cores (S
 prove-deliveries: .venv/.dev ## 30 kills of workers, 5 of the broker, 5 zombies: every word is read once (takes 15 minutes)
 	MEDSTREAM_TEST_KILLS=30 MEDSTREAM_TEST_BROKER_KILLS=5 MEDSTREAM_TEST_ZOMBIES=5 \
 		$(BIN)/pytest -s tests/integration/test_deliveries.py
+
+prove-outage: .venv/.dev ## Three minutes without the service, fifty sessions: memory and losses
+	MEDSTREAM_TEST_OUTAGE_SECONDS=180 $(BIN)/pytest -s tests/integration/test_outage.py
 
 lint: .venv/.dev ## Ruff, strict types, import rules
 	$(BIN)/ruff check .

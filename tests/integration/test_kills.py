@@ -26,7 +26,7 @@ pytestmark = pytest.mark.timeout(540)
 
 SESSIONS = 20
 LONGEST_SENTENCES = 400  # of a second or more; the conversation is ended long before
-THROTTLED_SECONDS = 60
+THROTTLED_SECONDS = 30
 LIVENESS_SECONDS = 60
 """No promise, but longer than this without a final is a defect."""
 
@@ -94,7 +94,7 @@ def recover(
 
 
 def throttle(job: Job, endpoint: EndpointProcess) -> None:
-    """Every stream is cut, and none is let in for a minute; returns after it."""
+    """Every stream is cut, and none is let in for a while; returns after it."""
     endpoint.inject(
         {"kind": "refuse", "code": "LimitExceededException", "times": None},
         {"kind": "reset", "running": True, "times": None},
@@ -132,7 +132,7 @@ def test_whatever_is_killed_twenty_sessions_are_whole(
         recover(job, "broker killed, restarted", restart_broker, ids, streams_survive=True),
         recover(job, "endpoint killed, restarted", restart_endpoint, ids),
     ]
-    throttled = recover(job, "throttled for 60 s", lambda: throttle(job, endpoint), ids)
+    throttled = recover(job, f"throttled for {THROTTLED_SECONDS} s", lambda: throttle(job, endpoint), ids)
     recoveries.append(throttled)
     sessions = conversation.finish()
     job.outputs.wait_ended(sessions, 120)

@@ -1,9 +1,11 @@
-"""Three minutes without the service, with fifty sessions speaking: the worker's memory stays where it was,
-nothing is lost, and what was missed goes out at the set pace afterwards.
+"""More than a minute without the service, with fifty sessions speaking: the worker's memory stays where it
+was, nothing is lost, and what was missed goes out at the set pace afterwards. `make prove-outage`: for three
+minutes.
 """
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +25,7 @@ pytestmark = pytest.mark.timeout(540)
 SESSIONS = 50
 WARM_UP_SECONDS = 20
 STEADY_SECONDS = 10
-OUTAGE_SECONDS = 180
+OUTAGE_SECONDS = int(os.environ.get("MEDSTREAM_TEST_OUTAGE_SECONDS", "75"))
 CATCH_UP_RATE = 3.0
 BURST_SECONDS = 1.0
 """What a stream may send at once before the rate applies (`pipeline.live_stream`)."""
@@ -70,7 +72,7 @@ def sessions_of_sparse_speech() -> list[Session]:
     ]
 
 
-def test_three_minutes_without_the_service_cost_no_memory_and_no_words(
+def test_an_outage_of_the_service_costs_no_memory_and_no_words(
     job: Job, endpoint: EndpointProcess, measured: Measured
 ) -> None:
     longest = sessions_of_sparse_speech()
