@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from http.client import HTTPException
 from typing import Any
 from urllib.request import Request, urlopen
 
@@ -25,10 +26,12 @@ class FlinkJob:
 
 
 def jobs_at(rest_url: str) -> list[FlinkJob]:
-    """The jobs of this Flink that have not ended; none when it is just going away. Raises no OSError."""
+    """The jobs of this Flink that have not ended; none when it is just going away, or when something else (a
+    gRPC server of the same process, say) has the port.
+    """
     try:
         overview = _request("GET", f"{rest_url}/jobs/overview")
-    except OSError:
+    except (OSError, HTTPException, ValueError):
         return []
     jobs = [FlinkJob(job["jid"], job["name"], job["state"], rest_url) for job in overview["jobs"]]
     return [job for job in jobs if job.state not in _ENDED]
