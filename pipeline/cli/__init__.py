@@ -21,12 +21,12 @@ from typer.main import get_command
 
 from connectors.kafka.errors import KafkaConnectorError
 from connectors.transcribe.errors import TranscribeError
-from pipeline.cli import run, schemas, transcribe
+from pipeline.cli import config, run, schemas, transcribe
 from pipeline.errors import PipelineError, SettingsError
 from schemas.errors import SchemaError
 
 COMMAND_GROUP = "medstream.commands"
-BUILT_IN = ("run", "schemas", "transcribe")
+BUILT_IN = ("config", "run", "schemas", "transcribe")
 EXPECTED_ERRORS = (PipelineError, KafkaConnectorError, SchemaError, TranscribeError)
 
 app = typer.Typer(
@@ -38,6 +38,7 @@ app = typer.Typer(
 for _built_in in (run, transcribe):
     app.add_typer(_built_in.app)  # without a name: its command becomes one of the root
 app.add_typer(schemas.app, name="schemas")
+app.add_typer(config.app, name="config")
 
 
 def _show_version(value: bool) -> None:
