@@ -13,9 +13,10 @@ from rich.text import Text
 from typer.main import get_command
 
 from pipeline.cli import run
-from pipeline.cli.like_run import CONTEXT_SETTINGS, LikeRun, run_options, run_parameters
+from pipeline.cli.like_run import CONTEXT_SETTINGS, LikeRun, option_names, run_options, run_parameters
 from pipeline.cli.resolved import Resolved, misspelt_variables, resolved_settings
 from pipeline.cli.settings_example import example
+from pipeline.near_misses import refuse_near_misses
 
 app = typer.Typer(
     help="The settings of a job: show what holds and why, print a file to start with.",
@@ -36,6 +37,7 @@ def show(
     changed: Annotated[bool, typer.Option("--changed", help="Leave out what has its default.")] = False,
 ) -> None:
     """Show each setting that `medstream run` would have with the same options, and its source; no secrets."""
+    refuse_near_misses(ctx.args, option_names(ctx))
     rows = resolved_settings(ctx, run_parameters(ctx), run_options(ctx))
     if changed:
         rows = [row for row in rows if row.source != "default"]

@@ -42,6 +42,11 @@ def run_options(ctx: typer.Context) -> dict[str, Any]:
     return found
 
 
+def option_names(ctx: typer.Context) -> list[str]:
+    """Every option of the command, with its dashes."""
+    return [name for parameter in ctx.command.params for name in parameter.opts]
+
+
 def run_parameters(ctx: typer.Context) -> list[Any]:
     """Click's parameters of `run`, in their order."""
     command: Any = ctx.command

@@ -70,7 +70,6 @@ def _option(text: str, environment: str | None = None, **limits: Any) -> Any:
 _LIMITS = SessionLimits()
 _MAX_REASON_CHARS = 300
 _LOCAL_CANCEL_HINT = "on the embedded Flink of this machine: medstream local cancel"
-_LOCAL_RUNNER_HINT = "on this machine: medstream local up"
 
 
 @app.command(
@@ -157,7 +156,7 @@ def run(
 def submit(settings: JobSettings, beam_flags: list[str], own_options: list[str]) -> None:
     """Check everything, run the job until it ends; Ctrl-C and SIGTERM cancel it."""
     # Beam takes seconds to import; wrong settings should be told before.
-    from pipeline.preflight import check_job, check_job_endpoint
+    from pipeline.preflight import check_job, check_runner
 
     settings = check_job(settings)
     _tell_what_stays_unpublished(settings)
@@ -166,11 +165,8 @@ def submit(settings: JobSettings, beam_flags: list[str], own_options: list[str])
     from pipeline.options import beam_options
 
     options = beam_options(beam_flags, own_options, ends=settings.stop_at is not None)
-    job_endpoint = options.view_as(PortableOptions).job_endpoint
-    if options.view_as(StandardOptions).runner == "PortableRunner" and job_endpoint != "embed":
-        if not job_endpoint:
-            raise SettingsError("--job_endpoint", f"needed by --runner=PortableRunner ({_LOCAL_RUNNER_HINT})")
-        check_job_endpoint(job_endpoint)
+    runner = options.view_as(StandardOptions).runner
+    check_runner(runner, options.view_as(PortableOptions).job_endpoint)
     _run(settings, options)
 
 
