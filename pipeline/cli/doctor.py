@@ -10,6 +10,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
@@ -37,6 +38,7 @@ from pipeline.registry_check import RegistryChecks
 from pipeline.runner_checks import protocol_checks, runner_checks, worker_checks
 from pipeline.service_checks import ServiceChecks
 from pipeline.settings import EXACTLY_ONCE, Topics
+from schemas.serdes import SerdeSettings
 
 app = typer.Typer()
 
@@ -47,6 +49,7 @@ _STYLES = {
     Outcome.SKIPPED: "dim",
 }
 _FAILED = 1
+_REGISTRY_SECONDS = 2.0
 
 
 @app.command(
@@ -87,9 +90,7 @@ def job_checks(options: Mapping[str, Any], flags: list[str]) -> Iterator[Check]:
         transactional_id=topics.transactional_id,
         may_create=False,
     ).checks()
-    yield from RegistryChecks(
-        lambda: registry_settings(options), topics.by_schema, may_register=False
-    ).checks()
+    yield from RegistryChecks(lambda: _serdes(options), topics.by_schema, may_register=False).checks()
     yield from ServiceChecks(lambda: service_settings(options), options["profile"]).checks()
     job_endpoint = beam_flag(flags, "job_endpoint")
     yield from runner_checks(beam_flag(flags, "runner"), job_endpoint)
@@ -147,6 +148,15 @@ def _kafka_config(options: Mapping[str, Any]) -> Callable[[], ClientConfig]:
         return kafka_config(options)
 
     return make
+
+
+def _serdes(options: Mapping[str, Any]) -> SerdeSettings:
+    """Whoever watches need not wait as long as a job for a registry that is away."""
+    serdes = registry_settings(options)
+    if serdes.registry is None:
+        return serdes
+    patience = min(serdes.registry.deadline_seconds, _REGISTRY_SECONDS)
+    return replace(serdes, registry=replace(serdes.registry, deadline_seconds=patience))
 
 
 # What is shown
