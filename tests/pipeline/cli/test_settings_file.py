@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,24 @@ def test_options_that_repeat_are_tables_or_lists(file: Path) -> None:
     rows = shown("--config", str(file))
     assert rows["kafka-property"]["value"] == ["linger.ms=5", "check.crcs=true"]
     assert rows["beam-option"]["value"] == ["runner=PortableRunner"]
+
+
+def test_the_file_in_the_readme_is_one(file: Path) -> None:
+    readme = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
+    [text] = re.findall(r"^```toml\n(.*?)^```$", readme, re.DOTALL | re.MULTILINE)
+    file.write_text(text)
+    rows = shown("--config", str(file))
+    assert rows["input-topic"]["source"] == "file"
+    assert rows["kafka-property"]["value"] == ["compression.type=gzip"]
+    assert rows["beam-option"]["value"] == ["runner=PortableRunner", "job_endpoint=localhost:8099"]
+
+
+def test_python_m_pipeline_takes_the_table_of_run(file: Path) -> None:
+    file.write_text('[run]\nstart-from = "never"\nregion = "us-east-1"\n')
+    given = ["--bootstrap-servers=127.0.0.1:1", "--input-topic=a", "--output-topic=b"]
+    found = CliRunner().invoke(run.app, ["--config", str(file), *given])
+    assert isinstance(found.exception, SettingsError)
+    assert "--start-from: 'never'" in str(found.exception)
 
 
 def test_other_commands_take_the_file_too() -> None:
