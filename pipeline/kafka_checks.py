@@ -66,7 +66,12 @@ class KafkaChecks:
 
     def checks(self) -> Iterator[Check]:
         """In the order of their dependencies."""
-        yield Check("kafka.settings", "read the settings of the Kafka clients", self._settings)
+        yield Check(
+            "kafka.settings",
+            "read the settings of the Kafka clients",
+            self._settings,
+            remedy="Correct --command-config, --kafka-property or --bootstrap-servers.",
+        )
         yield Check("kafka.broker", "connect to the bootstrap servers", self._broker, ("kafka.settings",))
         yield Check("kafka.tls", "encrypt the connection", self._tls, ("kafka.broker",))
         yield Check(_LOGIN, "log in (SASL), ask for metadata", self._login, ("kafka.tls",))

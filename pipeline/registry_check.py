@@ -38,7 +38,7 @@ class RegistryChecks:
 
     def checks(self) -> Iterator[Check]:
         """In the order of their dependencies."""
-        yield Check("registry.settings", "read the registry's settings", self._settings)
+        yield Check("registry.settings", "read the registry's settings", self._settings, remedy=_REMEDY)
         yield Check(
             "registry.connection", "ask the registry", self._connection, ("registry.settings",), _REMEDY
         )

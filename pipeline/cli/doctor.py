@@ -49,6 +49,7 @@ _STYLES = {
     Outcome.SKIPPED: "dim",
 }
 _FAILED = 1
+_REMEDY = "Correct it where it comes from: `medstream config show` says where that is."
 _REGISTRY_SECONDS = 2.0
 
 
@@ -123,7 +124,9 @@ class _Topics:
 
 def _settings_checks(options: Mapping[str, Any]) -> Iterator[Check]:
     for name, read in PIECES.items():
-        yield Check(f"settings.{name}", f"read the options of {name}", _settled(read, options))
+        yield Check(
+            f"settings.{name}", f"read the options of {name}", _settled(read, options), remedy=_REMEDY
+        )
     yield Check("settings.environment", "look for misspelt variables (MEDSTREAM_...)", _environment)
 
 

@@ -67,6 +67,24 @@ def test_json_and_the_exit_code_tell_a_failure() -> None:
     assert region["remedy"] == "Set --region."
 
 
+@pytest.mark.parametrize(
+    ("option", "name"),
+    [
+        ("--reorder-wait-seconds=12", "settings.sessions"),
+        ("--start-from=never", "settings.source"),
+        ("--delivery=perhaps", "settings.delivery"),
+        ("--kafka-property=linger.ms=soon", "kafka.settings"),
+        ("--schema-registry-url=ftp://x", "registry.settings"),
+    ],
+)
+def test_a_setting_that_cannot_work_is_a_failed_check_with_a_remedy(option: str, name: str) -> None:
+    given = [*NOWHERE, option, *(["--bootstrap-servers=127.0.0.1:1"] if name == "kafka.settings" else [])]
+    ended = CliRunner().invoke(cli.app, ["doctor", "--json", *given])
+    checks = {check["name"]: check for check in json.loads(ended.stdout)["checks"]}
+    assert checks[name]["result"] == "failed"
+    assert checks[name]["remedy"]
+
+
 def test_an_option_that_is_nearly_ours_is_refused() -> None:
     ended = CliRunner().invoke(cli.app, ["doctor", "--input-topics=a"])
     assert isinstance(ended.exception, SettingsError)
