@@ -24,6 +24,7 @@ from pipeline.cli.registry_options import (
     SchemaRegistryUrl,
     SubjectNameStrategy,
 )
+from pipeline.cli.resolved import misspelt_variables
 from pipeline.cli.service_options import (
     CaFile,
     EndpointUrl,
@@ -148,6 +149,8 @@ def run(
 ) -> None:
     """Run the job: audio chunks from Kafka, live transcription, finals to Kafka."""
     _configure_logs(log_level)
+    for sentence in misspelt_variables():
+        typer.echo(f"medstream: {sentence}", err=True)
     settings = job_settings(ctx.params)
     own_options = [name for parameter in ctx.command.params for name in parameter.opts]
     submit(settings, beam_flags(beam_option, ctx.args), own_options)
