@@ -8,11 +8,10 @@ pipeline option. With it Beam keeps Flink's sources alive for ever, so a job tha
 from __future__ import annotations
 
 from collections.abc import Sequence
-from difflib import get_close_matches
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipeline.errors import SettingsError
+from pipeline.near_misses import refuse_near_misses
 
 _DEFAULTS = {
     "--max_cache_memory_usage_mb": "100",
@@ -38,7 +37,7 @@ def beam_options(
     passed on. So is a word that is no flag: values are written `--name=value`. `ends`: the job's source
     ends, and the job with it.
     """
-    _refuse_near_misses(flags, own_options)
+    refuse_near_misses(flags, own_options)
     given = {flag.split("=", 1)[0] for flag in flags}
     defaults = dict(_DEFAULTS)
     extra: list[str] = ["--streaming", _QUIET_SUBMISSION]
@@ -51,13 +50,3 @@ def beam_options(
 
 def _runs_on_flink(flags: Sequence[str]) -> bool:
     return any(flag in ("--runner=PortableRunner", "--runner=FlinkRunner") for flag in flags)
-
-
-def _refuse_near_misses(flags: Sequence[str], own_options: Sequence[str]) -> None:
-    for flag in flags:
-        name = flag.split("=", 1)[0]
-        near = get_close_matches(name, own_options, n=1, cutoff=0.85)
-        if name.startswith("--") and near:
-            raise SettingsError(name, f"no such option; did you mean {near[0]}?")
-        if not name.startswith("-"):
-            raise SettingsError(flag, "is no option; Beam options look like --name=value")

@@ -8,8 +8,10 @@ because the member or producer that they name does not exist.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from kafka import errors as kafka_errors
@@ -35,6 +37,15 @@ _NO_TOPIC = (kafka_errors.UnknownTopicOrPartitionError.errno, kafka_errors.Inval
 _TRANSACTION_TIMEOUT_MS = 60_000
 
 
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """What a broker said: who it is, the addresses that brokers advertise, the topics it was asked for."""
+
+    server: str
+    brokers: tuple[tuple[str, int], ...]
+    topics: Mapping[str, Any]
+
+
 def check_connection(
     config: ClientConfig,
     topics: Mapping[str, str],
@@ -49,32 +60,32 @@ def check_connection(
     partitions, within about 10 seconds. Raises SettingError (AuthenticationFailed, NotAuthorized, TlsFailed,
     UnknownTopic ...) or BrokerUnreachable.
     """
-    session = probe.connect(config)
-    with session:
-        try:
-            metadata = session.request(_metadata_request(sorted(set(topics.values()))))
-            _check_brokers(config, session, metadata.brokers)
-            partitions = _check_topics(session.server, metadata.topics, topics, read)
-            if group_id is not None:
-                _check_group(session, group_id)
-            if any(option not in read for option in topics):
-                _check_producer(session)
-            for transactional_id in transactional_ids:
-                _check_transactional_id(session, transactional_id)
-        except SessionFailed as failure:
-            cause = f"it stopped answering ({type(failure.cause).__name__})"
-            raise BrokerUnreachable(session.server, cause) from None
+    cluster = describe_cluster(config, topics.values())
+    check_advertised(config, cluster)
+    partitions = {}
+    for option, topic in topics.items():
+        partitions[topic] = check_topic(cluster, option, topic) or 0
+        check_operation(cluster, option, topic, READ if option in read else WRITE)
+    if group_id is not None:
+        check_group(config, group_id)
+    if any(option not in read for option in topics):
+        check_producer(config)
+    for transactional_id in transactional_ids:
+        check_transactional_id(config, transactional_id)
     return partitions
+
+
+def describe_cluster(config: ClientConfig, topics: Iterable[str]) -> Cluster:
+    """The cluster's brokers and topics. Raises SettingError or BrokerUnreachable."""
+    with _session(config) as session:
+        metadata = session.request(_metadata_request(sorted(set(topics))))
+        brokers = sorted({(str(broker.host), int(broker.port)) for broker in metadata.brokers})
+        return Cluster(session.server, tuple(brokers), {topic.name: topic for topic in metadata.topics})
 
 
 def topic_exists(config: ClientConfig, topic: str) -> bool:
     """Whether the cluster has the topic. Raises SettingError or BrokerUnreachable."""
-    with probe.connect(config) as session:
-        try:
-            [found] = session.request(_metadata_request([topic])).topics
-        except SessionFailed as failure:
-            cause = f"it stopped answering ({type(failure.cause).__name__})"
-            raise BrokerUnreachable(session.server, cause) from None
+    [found] = describe_cluster(config, [topic]).topics.values()
     return found.error_code not in _NO_TOPIC
 
 
@@ -87,10 +98,12 @@ def _metadata_request(topics: list[str]) -> Any:
     )
 
 
-def _check_brokers(config: ClientConfig, session: BrokerSession, brokers: Collection[Any]) -> None:
-    """Clients go to the addresses that brokers advertise, not to those of --bootstrap-servers."""
-    places = {(broker.host, broker.port) for broker in brokers}
-    if not places or (session.host, session.port) in places:
+def check_advertised(config: ClientConfig, cluster: Cluster) -> None:
+    """Clients go to the addresses that brokers advertise, not to those of --bootstrap-servers.
+
+    Raises SettingError, or BrokerUnreachable when none of them answers.
+    """
+    if not cluster.brokers or cluster.server in {f"{host}:{port}" for host, port in cluster.brokers}:
         return
     arguments = config.connection_arguments()
     deadline = time.monotonic() + probe.CONNECT_SECONDS
@@ -102,7 +115,7 @@ def _check_brokers(config: ClientConfig, session: BrokerSession, brokers: Collec
             return error
         return None
 
-    chosen = sorted(places)[:_MAX_BROKERS]
+    chosen = cluster.brokers[:_MAX_BROKERS]
     with ThreadPoolExecutor(len(chosen), thread_name_prefix="kafka-probe") as threads:
         failures = [error for error in threads.map(attempt, chosen) if error is not None]
     for error in failures:
@@ -111,54 +124,73 @@ def _check_brokers(config: ClientConfig, session: BrokerSession, brokers: Collec
     if len(failures) == len(chosen):
         servers = ", ".join(f"{host}:{port}" for host, port in chosen)
         cause = getattr(failures[0], "cause", "")
-        raise BrokerUnreachable(servers, f"{cause}; {session.server} advertises it (advertised.listeners)")
+        raise BrokerUnreachable(servers, f"{cause}; {cluster.server} advertises it (advertised.listeners)")
 
 
-def _check_topics(
-    server: str, found: Collection[Any], topics: Mapping[str, str], read: Collection[str]
-) -> dict[str, int]:
-    by_name = {topic.name: topic for topic in found}
-    partitions = {}
-    for option, name in topics.items():
-        topic, operation = by_name.get(name), READ if option in read else WRITE
-        resource = f"topic {name!r} ({option})"
-        code = topic.error_code if topic is not None else kafka_errors.UnknownTopicOrPartitionError.errno
-        if code == kafka_errors.TopicAuthorizationFailedError.errno:
-            raise NotAuthorized(resource, server, _NAMES[operation])
-        if topic is None or code:
-            raise UnknownTopic(name, option, server)
-        allowed = topic.authorized_operations
-        if allowed and operation not in allowed:
-            raise NotAuthorized(resource, server, _NAMES[operation])
-        partitions[name] = len(topic.partitions)
-    return partitions
+def check_topic(cluster: Cluster, option: str, name: str) -> int | None:
+    """The topic's number of partitions; None where the cluster hides it from us. Raises UnknownTopic."""
+    topic = cluster.topics.get(name)
+    code = topic.error_code if topic is not None else kafka_errors.UnknownTopicOrPartitionError.errno
+    if code == kafka_errors.TopicAuthorizationFailedError.errno:
+        return None
+    if topic is None or code:
+        raise UnknownTopic(name, option, cluster.server)
+    return len(topic.partitions)
 
 
-def _check_group(session: BrokerSession, group_id: str) -> None:
-    """A heartbeat of nobody: authorized as a commit of offsets is, and then refused."""
-    answer = session.request(HeartbeatRequest(group_id=group_id, generation_id=-1, member_id="-"))
-    if answer.error_code == kafka_errors.GroupAuthorizationFailedError.errno:
-        raise NotAuthorized(f"group {group_id!r} (--group-id)", session.server, "READ")
+def check_operation(cluster: Cluster, option: str, name: str, operation: int) -> None:
+    """Raise NotAuthorized unless the operation (READ, WRITE) on the topic is allowed."""
+    topic = cluster.topics.get(name)
+    hidden = topic is not None and topic.error_code == kafka_errors.TopicAuthorizationFailedError.errno
+    allowed = None if topic is None else topic.authorized_operations
+    if hidden or (allowed and operation not in allowed):
+        raise NotAuthorized(f"topic {name!r} ({option})", cluster.server, _NAMES[operation])
 
 
-def _check_producer(session: BrokerSession) -> None:
-    """Brokers before 2.8 want IDEMPOTENT_WRITE on the cluster, later ones WRITE on any topic."""
+def check_group(config: ClientConfig, group_id: str) -> None:
+    """Raise NotAuthorized unless offsets may be committed: a heartbeat of nobody is authorized as a commit
+    is, and then refused.
+    """
+    with _session(config) as session:
+        answer = session.request(HeartbeatRequest(group_id=group_id, generation_id=-1, member_id="-"))
+        if answer.error_code == kafka_errors.GroupAuthorizationFailedError.errno:
+            raise NotAuthorized(f"group {group_id!r} (--group-id)", session.server, "READ")
+
+
+def check_producer(config: ClientConfig) -> None:
+    """Raise NotAuthorized unless a producer may be idempotent.
+
+    Brokers before 2.8 want IDEMPOTENT_WRITE on the cluster, later ones WRITE on any topic.
+    """
     request = InitProducerIdRequest(
         transactional_id=None,
         transaction_timeout_ms=_TRANSACTION_TIMEOUT_MS,
         producer_id=-1,
         producer_epoch=-1,
     )
-    answer = session.request(request)
-    if answer.error_code == kafka_errors.ClusterAuthorizationFailedError.errno:
-        raise NotAuthorized("the cluster with an idempotent producer", session.server, "IDEMPOTENT_WRITE")
+    with _session(config) as session:
+        if session.request(request).error_code == kafka_errors.ClusterAuthorizationFailedError.errno:
+            raise NotAuthorized("the cluster with an idempotent producer", session.server, "IDEMPOTENT_WRITE")
 
 
-def _check_transactional_id(session: BrokerSession, transactional_id: str) -> None:
-    """The end of a transaction that nobody began: authorized as a producer's is, and then refused."""
+def check_transactional_id(config: ClientConfig, transactional_id: str) -> None:
+    """Raise NotAuthorized unless the id may be used: the end of a transaction that nobody began is
+    authorized as a producer's is, and then refused.
+    """
     request = EndTxnRequest(
         transactional_id=transactional_id, producer_id=-1, producer_epoch=-1, committed=False, max_version=4
     )
-    answer = session.request(request)
-    if answer.error_code == kafka_errors.TransactionalIdAuthorizationFailedError.errno:
-        raise NotAuthorized(f"transactional id {transactional_id!r}", session.server, "WRITE")
+    with _session(config) as session:
+        code = session.request(request).error_code
+        if code == kafka_errors.TransactionalIdAuthorizationFailedError.errno:
+            raise NotAuthorized(f"transactional id {transactional_id!r}", session.server, "WRITE")
+
+
+@contextmanager
+def _session(config: ClientConfig) -> Iterator[BrokerSession]:
+    with probe.connect(config) as session:
+        try:
+            yield session
+        except SessionFailed as failure:
+            cause = f"it stopped answering ({type(failure.cause).__name__})"
+            raise BrokerUnreachable(session.server, cause) from None

@@ -36,9 +36,17 @@ from difflib import get_close_matches
 
 
 class KafkaConnectorError(Exception):
-    """Root of the package's errors; `retryable` says whether the same call may succeed later."""
+    """Root of the package's errors; `retryable` says whether the same call may succeed later.
+
+    `problem_text` and `remedy` are the two parts of the message; the second is empty where there is but one.
+    """
 
     retryable = False
+
+    def __init__(self, problem_text: str, remedy: str = "") -> None:
+        super().__init__(f"{problem_text} {remedy}" if remedy else problem_text)
+        self.problem_text = problem_text
+        self.remedy = remedy
 
 
 class SettingError(KafkaConnectorError):
@@ -51,7 +59,7 @@ class UnknownProperty(SettingError):
     def __init__(self, name: str, origin: str, known: Sequence[str]) -> None:
         nearest = get_close_matches(name, known, n=1)
         hint = f"Did you mean {nearest[0]!r}?" if nearest else "Remove it."
-        super().__init__(f"Unknown Kafka property {name!r} in {origin}. {hint}")
+        super().__init__(f"Unknown Kafka property {name!r} in {origin}.", hint)
         self.name = name
         self.nearest = nearest[0] if nearest else None
 
@@ -89,8 +97,8 @@ class InsecureConnection(SettingError):
         if protocol == "http":
             what, remedy = "the client's secret", "Name an https:// address"
         super().__init__(
-            f"{protocol} would send {what} unencrypted to {server} ({setting}). "
-            f"{remedy}, or pass --insecure to accept it."
+            f"{protocol} would send {what} unencrypted to {server} ({setting}).",
+            f"{remedy}, or pass --insecure to accept it.",
         )
         self.server = server
         self.protocol = protocol
@@ -111,7 +119,7 @@ class UnknownTopic(SettingError):
 
     def __init__(self, topic: str, setting: str, servers: str) -> None:
         super().__init__(
-            f"Kafka at {servers} has no topic {topic!r} ({setting}). Create it or correct {setting}."
+            f"Kafka at {servers} has no topic {topic!r} ({setting}).", f"Create it or correct {setting}."
         )
         self.topic = topic
         self.setting = setting
@@ -121,8 +129,9 @@ class WrongSecurityProtocol(SettingError):
     """The broker's listener is of another kind than security.protocol says."""
 
     def __init__(self, server: str, protocol: str, found: str, remedy: str) -> None:
-        super().__init__(f"Kafka at {server} {found}, but security.protocol is {protocol}. {remedy}")
+        super().__init__(f"Kafka at {server} {found}, but security.protocol is {protocol}.", remedy)
         self.server = server
+        self.found = found
         self.protocol = protocol
 
 
@@ -130,7 +139,7 @@ class TlsFailed(SettingError):
     """No TLS connection, for a reason that a setting mends; `setting` is the property's name."""
 
     def __init__(self, server: str, setting: str, problem: str, remedy: str) -> None:
-        super().__init__(f"No TLS connection to Kafka at {server} ({setting}): {problem}. {remedy}")
+        super().__init__(f"No TLS connection to Kafka at {server} ({setting}): {problem}.", remedy)
         self.server = server
         self.setting = setting
         self.problem = problem
@@ -161,7 +170,7 @@ class AuthenticationFailed(SettingError):
         who = f" for user {username!r}" if username else ""
         why = f": {reason.rstrip('. ')}" if reason else ""
         remedy = remedy or _LOGIN_REMEDIES.get(mechanism or "", _PASSWORD_REMEDY)
-        super().__init__(f"Kafka at {servers} refused the {mechanism or 'SASL'} login{who}{why}. {remedy}")
+        super().__init__(f"Kafka at {servers} refused the {mechanism or 'SASL'} login{who}{why}.", remedy)
         self.username = username
         self.mechanism = mechanism
         self.reason = reason
@@ -172,9 +181,9 @@ class NotAuthorized(SettingError):
 
     def __init__(self, resource: str, servers: str, operation: str | None = None) -> None:
         super().__init__(
-            f"Kafka at {servers} does not allow this user to {operation or 'use'} {resource}. "
+            f"Kafka at {servers} does not allow this user to {operation or 'use'} {resource}.",
             f"Grant the ACL{f' (operation {operation})' if operation else ''} or change the user in "
-            "sasl.jaas.config, or the client certificate (--command-config)."
+            "sasl.jaas.config, or the client certificate (--command-config).",
         )
         self.resource = resource
         self.operation = operation
@@ -188,8 +197,8 @@ class TokenRequestFailed(SettingError):
         if "://" not in where:
             remedy = "Whoever writes the file must replace the token before it expires; check the path"
         super().__init__(
-            f"No OAuth token from {where} (sasl.oauthbearer.token.endpoint.url): {problem}. "
-            f"{remedy} (--command-config)."
+            f"No OAuth token from {where} (sasl.oauthbearer.token.endpoint.url): {problem}.",
+            f"{remedy} (--command-config).",
         )
         self.where = where
         self.problem = problem
@@ -201,9 +210,9 @@ class AwsCredentialsNotFound(SettingError):
 
     def __init__(self, problem: str) -> None:
         super().__init__(
-            f"The AWS_MSK_IAM login is not possible: {problem}. Set AWS_ACCESS_KEY_ID and "
-            "AWS_SECRET_ACCESS_KEY, run with a role, or name awsProfileName or awsRoleArn (and awsRegion) in "
-            "sasl.jaas.config (--command-config)."
+            f"The AWS_MSK_IAM login is not possible: {problem}.",
+            "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, run with a role, or name awsProfileName or "
+            "awsRoleArn (and awsRegion) in sasl.jaas.config (--command-config).",
         )
         self.problem = problem
 
@@ -215,8 +224,9 @@ class PartitionsChanged(SettingError):
         super().__init__(
             f"Topic {topic!r} (--output-topic) has {found} partitions, but the progress of its sessions is "
             f"kept for {expected or 'another number'}: sessions would move to other partitions and be "
-            "published again. Drain the job, and start it with a new --output-topic; or, if finals of "
-            "sessions that are under way may repeat, with a new --progress-topic."
+            "published again.",
+            "Drain the job, and start it with a new --output-topic; or, if finals of "
+            "sessions that are under way may repeat, with a new --progress-topic.",
         )
         self.topic = topic
         self.expected = expected
@@ -229,7 +239,8 @@ class NotCompacted(SettingError):
     def __init__(self, topic: str, setting: str, policy: str) -> None:
         super().__init__(
             f"Topic {topic!r} ({setting}) has cleanup.policy={policy}, so what it must remember would be "
-            f"deleted: kafka-configs.sh --alter --topic {topic} --add-config cleanup.policy=compact"
+            "deleted:",
+            f"kafka-configs.sh --alter --topic {topic} --add-config cleanup.policy=compact",
         )
         self.topic = topic
         self.policy = policy
@@ -240,9 +251,9 @@ class NoCompactedTopic(SettingError):
 
     def __init__(self, topic: str, setting: str, partitions: int, cause: str) -> None:
         super().__init__(
-            f"There is no topic {topic!r} ({setting}), and it could not be created ({cause}): "
+            f"There is no topic {topic!r} ({setting}), and it could not be created ({cause}):",
             f"kafka-topics.sh --create --topic {topic} --partitions {partitions} "
-            "--config cleanup.policy=compact"
+            "--config cleanup.policy=compact",
         )
         self.topic = topic
         self.partitions = partitions
@@ -255,8 +266,8 @@ class BrokerUnreachable(KafkaConnectorError):
 
     def __init__(self, servers: str, cause: str) -> None:
         super().__init__(
-            f"No Kafka broker answered at {servers} (--bootstrap-servers): {cause}. "
-            "Check address, port and security.protocol, and that the broker is running."
+            f"No Kafka broker answered at {servers} (--bootstrap-servers): {cause}.",
+            "Check address, port and security.protocol, and that the broker is running.",
         )
         self.servers = servers
         self.cause = cause

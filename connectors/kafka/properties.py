@@ -228,7 +228,15 @@ TABLE: dict[str, Setting] = {
 }
 
 _JAAS = "sasl.jaas.config"
+_SECRETS = ("sasl.oauthbearer.client.credentials.client.secret", "ssl.key.password", "ssl.keystore.key")
 NAMES = tuple(sorted({*TABLE, _JAAS, "config.providers"}))
+
+
+def is_secret(name: str, value: str) -> bool:
+    """Whether nobody may see the value: a password or a key itself, not a reference to where it is."""
+    if "${" in value:
+        return False
+    return name in _SECRETS or (name == _JAAS and re.search(r"(?i)(password|secret)\s*=", value) is not None)
 
 
 def to_settings(properties: Mapping[str, str], origin: str) -> dict[str, Value]:

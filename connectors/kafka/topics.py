@@ -36,28 +36,45 @@ def topic_id(config: ClientConfig, topic: str, *, setting: str) -> str:
 def ensure_compacted(config: ClientConfig, topic: str, partitions: int, *, setting: str) -> int:
     """The topic's number of partitions; it is created, compacted, with `partitions`, when there is none.
 
-    Raises NotCompacted for a topic from which Kafka deletes records by age or size, NoCompactedTopic when it
-    cannot be created, and the errors of `ClientConfig.admin`.
+    Raises the errors of `compacted_partitions` and `create_compacted`.
+    """
+    found = compacted_partitions(config, topic, setting=setting)
+    if found is None:
+        create_compacted(config, topic, partitions, setting=setting)
+    return found or partitions
+
+
+def compacted_partitions(config: ClientConfig, topic: str, *, setting: str) -> int | None:
+    """The compacted topic's number of partitions; None when there is no such topic.
+
+    Raises NotCompacted for one from which Kafka deletes records by age or size, and the errors of
+    `ClientConfig.admin`.
     """
     with _Admin(config) as admin:
         described = _describe(admin, topic)
         if described is None:
-            return _create(admin, topic, partitions, setting)
+            return None
         policy = _cleanup_policy(admin, topic)
         if policy not in (None, "compact"):
             raise NotCompacted(topic, setting, policy)
         return len(described["partitions"])
 
 
-def _create(admin: Any, topic: str, partitions: int, setting: str) -> int:
+def create_compacted(
+    config: ClientConfig, topic: str, partitions: int, *, setting: str, dry_run: bool = False
+) -> None:
+    """Create a compacted topic; with `dry_run` only ask whether it could be.
+
+    Raises NoCompactedTopic when it cannot, and the errors of `ClientConfig.admin`.
+    """
     wanted = {"num_partitions": partitions, "replication_factor": -1, "configs": _COMPACTED}
-    try:
-        admin.create_topics({topic: wanted}, wait_for_metadata=True)
-    except kafka_errors.TopicAlreadyExistsError:
-        return partitions  # another job was faster
-    except kafka_errors.KafkaError as error:
-        raise NoCompactedTopic(topic, setting, partitions, type(error).__name__) from None
-    return partitions
+    with _Admin(config) as admin:
+        try:
+            admin.create_topics({topic: wanted}, validate_only=dry_run, wait_for_metadata=not dry_run)
+        except kafka_errors.TopicAlreadyExistsError:
+            return  # another job was faster
+        except kafka_errors.KafkaError as error:
+            raise NoCompactedTopic(topic, setting, partitions, type(error).__name__) from None
 
 
 def _describe(admin: Any, topic: str) -> Mapping[str, Any] | None:

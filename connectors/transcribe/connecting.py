@@ -47,7 +47,7 @@ async def open_stream(
             await stream.accepted()
     except OSError as error:  # TimeoutError and ssl.SSLError are among them
         stream.abort()
-        mapped = _connect_error(error, endpoint, proxy, connect_timeout_seconds)
+        mapped = connect_error(error, endpoint, proxy, connect_timeout_seconds)
         connection.protocol.receive_failure(mapped)  # a refusal whose body never ended is still a refusal
         raise connection.protocol.failure or mapped from None
     except BaseException:
@@ -86,7 +86,7 @@ def tls_context(ca_bundle: str | None, alpn_protocol: str) -> ssl.SSLContext:
     return context
 
 
-def _connect_error(
+def connect_error(
     error: OSError, endpoint: Endpoint, proxy: Proxy | None, timeout_seconds: float
 ) -> TranscribeError:
     """What went wrong while connecting, in one sentence that names the endpoint."""

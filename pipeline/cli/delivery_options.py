@@ -34,5 +34,6 @@ ProgressRetentionHours = Annotated[
     typer.Option(
         min=1.0,
         help="How long an ended session is remembered; longer than any reading again of its audio takes.",
+        envvar="MEDSTREAM_PROGRESS_RETENTION_HOURS",
     ),
 ]

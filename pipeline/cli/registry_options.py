@@ -15,7 +15,7 @@ from schemas.serdes import SerdeSettings
 from schemas.subjects import STRATEGIES, TOPIC_NAME, read_strategy
 
 _PANEL = "Schema registry"
-_SECRETS = {
+SECRET_VARIABLES = {
     "MEDSTREAM_SCHEMA_REGISTRY_USER_INFO": USER_INFO,
     "MEDSTREAM_SCHEMA_REGISTRY_TOKEN": TOKEN,
 }
@@ -73,7 +73,7 @@ def serde_settings(
         return SerdeSettings()
     properties = {} if config is None else _read_file(config)
     if not any(name.endswith((USER_INFO, TOKEN)) for name in properties):
-        properties |= {name: os.environ[v] for v, name in _SECRETS.items() if os.environ.get(v)}
+        properties |= {name: os.environ[v] for v, name in SECRET_VARIABLES.items() if os.environ.get(v)}
     origin = "the environment" if config is None else f"{config} (--schema-registry-config)"
     read = registry_settings(properties, origin, url=url, insecure=insecure)
     if strategy is not None:

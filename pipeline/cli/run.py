@@ -11,20 +11,20 @@ from typing import Annotated, Any
 
 import typer
 
-from connectors.kafka.client import ClientConfig
 from connectors.kafka.positions import COMMITTED
-from connectors.transcribe.credentials import resolve_region
-from connectors.transcribe.endpoint import HTTP2, TRANSPORTS
+from connectors.transcribe.endpoint import HTTP2
 from pipeline.cli import logs
+from pipeline.cli.beam_flags import BeamOption, beam_flags
 from pipeline.cli.delivery_options import Delivery, ProgressRetentionHours, ProgressTopic, SinkId
-from pipeline.cli.kafka_options import CommandConfig, KafkaProperty, ShipCommandConfig, properties_of
+from pipeline.cli.job_options import job_settings
+from pipeline.cli.kafka_options import CommandConfig, KafkaProperty, ShipCommandConfig
 from pipeline.cli.registry_options import (
     AutoRegisterSchemas,
     SchemaRegistryConfig,
     SchemaRegistryUrl,
     SubjectNameStrategy,
-    serde_settings,
 )
+from pipeline.cli.resolved import misspelt_variables
 from pipeline.cli.service_options import (
     CaFile,
     EndpointUrl,
@@ -52,22 +52,12 @@ from pipeline.cli.session_options import (
     ReorderWaitSeconds,
     SessionTimeoutSeconds,
     StreamLimitSeconds,
-    accepts_restart,
-    check_limits,
 )
-from pipeline.cli.source_options import (
-    DiscoveryIntervalSeconds,
-    StartFrom,
-    StopAt,
-    check_discovery,
-    check_start,
-    check_stop,
-)
-from pipeline.elements import SessionSettings
+from pipeline.cli.settings_file import ConfigFile
+from pipeline.cli.source_options import DiscoveryIntervalSeconds, StartFrom, StopAt
 from pipeline.errors import JobFailed, SettingsError
 from pipeline.limits import SessionLimits
-from pipeline.service import ServiceSettings
-from pipeline.settings import AT_LEAST_ONCE, DELIVERIES, JobSettings, Topics
+from pipeline.settings import AT_LEAST_ONCE, JobSettings
 from pipeline.stream_slots import MAX_LIVE_STREAMS, MAX_OPENS_PER_SECOND
 
 app = typer.Typer()
@@ -81,7 +71,6 @@ def _option(text: str, environment: str | None = None, **limits: Any) -> Any:
 _LIMITS = SessionLimits()
 _MAX_REASON_CHARS = 300
 _LOCAL_CANCEL_HINT = "on the embedded Flink of this machine: medstream local cancel"
-_LOCAL_RUNNER_HINT = "on this machine: medstream local up"
 
 
 @app.command(
@@ -126,9 +115,14 @@ def run(
     ca_file: CaFile = None,
     profile: Profile = None,
     resample_to: ResampleTo = None,
-    specialty: Annotated[str, _option("Specialty of sessions that name none.")] = "PRIMARYCARE",
+    specialty: Annotated[str, _option("Specialty of sessions that name none.", "SPECIALTY")] = "PRIMARYCARE",
     type_: Annotated[
-        str, typer.Option("--type", help="CONVERSATION or DICTATION, for sessions that name none.")
+        str,
+        typer.Option(
+            "--type",
+            help="CONVERSATION or DICTATION, for sessions that name none.",
+            envvar="MEDSTREAM_TYPE",
+        ),
     ] = "CONVERSATION",
     session_timeout_seconds: SessionTimeoutSeconds = _LIMITS.session_timeout_seconds,
     ended_retention_seconds: EndedRetentionSeconds = _LIMITS.ended_retention_seconds,
@@ -148,81 +142,24 @@ def run(
     schema_registry_config: SchemaRegistryConfig = None,
     subject_name_strategy: SubjectNameStrategy = None,
     auto_register_schemas: AutoRegisterSchemas = False,
+    beam_option: BeamOption = None,
     insecure: Insecure = False,
+    config: ConfigFile = None,
     log_level: Annotated[str, _option("DEBUG, INFO, WARNING or ERROR.", "LOG_LEVEL")] = "WARNING",
 ) -> None:
     """Run the job: audio chunks from Kafka, live transcription, finals to Kafka."""
     _configure_logs(log_level)
-    settings = JobSettings(
-        kafka=ClientConfig.build(
-            bootstrap_servers,
-            command_config,
-            properties_of(kafka_property),
-            insecure=insecure,
-            ship=ship_command_config,
-        ),
-        topics=Topics(
-            audio=input_topic,
-            finals=output_topic,
-            dead_letters=dead_letter_topic or f"{input_topic}.dead-letters",
-            partials=partials_topic,
-            sessions=sessions_topic,
-            progress=progress_topic or "",
-        ),
-        service=ServiceSettings(
-            region=resolve_region(region, profile),
-            endpoint_url=endpoint_url,
-            transport=_one_of("--transport", transport, TRANSPORTS),
-            use_fips=use_fips_endpoint,
-            use_dualstack=use_dualstack_endpoint,
-            allow_cleartext=insecure,
-            ca_bundle=None if ca_file is None else str(ca_file),
-            profile_name=profile,
-            resample_to_hertz=resample_to,
-        ),
-        serdes=serde_settings(
-            schema_registry_url,
-            schema_registry_config,
-            subject_name_strategy,
-            auto_register=auto_register_schemas,
-            insecure=insecure,
-        ),
-        session_defaults=SessionSettings(specialty=specialty, type=type_),
-        limits=check_limits(
-            SessionLimits(
-                idle_close_seconds=idle_close_seconds,
-                session_timeout_seconds=session_timeout_seconds,
-                ended_retention_seconds=ended_retention_seconds,
-                outbound_seconds=outbound_seconds,
-                drain_timeout_seconds=drain_timeout_seconds,
-                reorder_wait_seconds=reorder_wait_seconds,
-                max_gap_seconds=max_gap_seconds,
-                max_segment_seconds=max_segment_seconds,
-                stream_limit_seconds=stream_limit_seconds,
-                max_retries=max_retries,
-                accept_sequence_restart=accepts_restart(on_sequence_restart),
-            )
-        ),
-        catch_up_rate=catch_up_rate,
-        max_live_streams=max_live_streams,
-        max_stream_opens_per_second=max_stream_opens_per_second,
-        start=check_start(start_from),
-        stop_at=check_stop(stop_at),
-        discovery_interval_seconds=check_discovery(discovery_interval_seconds),
-        on_lost_offsets=_one_of("--on-lost-offsets", on_lost_offsets, ("fail", "skip")),
-        group_id=group_id,
-        delivery=_one_of("--delivery", delivery, DELIVERIES),
-        sink_id=sink_id or "",
-        progress_retention_seconds=3600 * progress_retention_hours,
-    )
+    for sentence in misspelt_variables():
+        typer.echo(f"medstream: {sentence}", err=True)
+    settings = job_settings(ctx.params)
     own_options = [name for parameter in ctx.command.params for name in parameter.opts]
-    submit(settings, ctx.args, own_options)
+    submit(settings, beam_flags(beam_option, ctx.args), own_options)
 
 
 def submit(settings: JobSettings, beam_flags: list[str], own_options: list[str]) -> None:
     """Check everything, run the job until it ends; Ctrl-C and SIGTERM cancel it."""
     # Beam takes seconds to import; wrong settings should be told before.
-    from pipeline.preflight import check_job, check_job_endpoint
+    from pipeline.preflight import check_job, check_runner
 
     settings = check_job(settings)
     _tell_what_stays_unpublished(settings)
@@ -231,11 +168,8 @@ def submit(settings: JobSettings, beam_flags: list[str], own_options: list[str])
     from pipeline.options import beam_options
 
     options = beam_options(beam_flags, own_options, ends=settings.stop_at is not None)
-    job_endpoint = options.view_as(PortableOptions).job_endpoint
-    if options.view_as(StandardOptions).runner == "PortableRunner" and job_endpoint != "embed":
-        if not job_endpoint:
-            raise SettingsError("--job_endpoint", f"needed by --runner=PortableRunner ({_LOCAL_RUNNER_HINT})")
-        check_job_endpoint(job_endpoint)
+    runner = options.view_as(StandardOptions).runner
+    check_runner(runner, options.view_as(PortableOptions).job_endpoint)
     _run(settings, options)
 
 
@@ -281,9 +215,3 @@ def _configure_logs(log_level: str) -> None:
         logs.configure(log_level)
     except ValueError as error:
         raise SettingsError("--log-level", str(error)) from None
-
-
-def _one_of(option: str, value: str, allowed: tuple[str, ...]) -> str:
-    if value not in allowed:
-        raise SettingsError(option, f"{value!r} is not one of {', '.join(allowed)}")
-    return value

@@ -19,6 +19,7 @@ from pipeline.cli.registry_options import (
     serde_settings,
 )
 from pipeline.cli.service_options import Insecure
+from pipeline.cli.settings_file import ConfigFile
 from pipeline.errors import SettingsError
 from pipeline.registered_schemas import SubjectReport, report, topic_schemas, topics_by_schema
 from pipeline.settings import Topics
@@ -103,6 +104,7 @@ def check(
     schema_registry_config: SchemaRegistryConfig = None,
     subject_name_strategy: SubjectNameStrategy = None,
     insecure: Insecure = False,
+    _config: ConfigFile = None,
 ) -> None:
     """Check that every schema may follow those released before it, and those in the registry of given topics.
 
@@ -139,6 +141,7 @@ def register(
     ] = DEFAULT_COMPATIBILITY,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
     insecure: Insecure = False,
+    _config: ConfigFile = None,
 ) -> None:
     """Register the schemas of the given topics, all or none: nothing is written if one does not fit."""
     serdes = serde_settings(

@@ -16,14 +16,16 @@ EndpointUrl: TypeAlias = Annotated[
 Region: TypeAlias = Annotated[
     str | None, typer.Option(help="AWS region; else AWS_REGION, the profile's.", envvar="MEDSTREAM_REGION")
 ]
-Profile: TypeAlias = Annotated[str | None, typer.Option(help="AWS profile.", envvar="AWS_PROFILE")]
+Profile: TypeAlias = Annotated[
+    str | None, typer.Option(help="AWS profile.", envvar=["MEDSTREAM_PROFILE", "AWS_PROFILE"])
+]
 CaFile: TypeAlias = Annotated[
     Path | None,
     typer.Option(
         "--ca-file",
         "--ca-bundle",
         help="PEM file of the authorities to trust; the system's without.",
-        envvar="MEDSTREAM_CA_BUNDLE",
+        envvar=["MEDSTREAM_CA_FILE", "MEDSTREAM_CA_BUNDLE"],
     ),
 ]
 Transport: TypeAlias = Annotated[
@@ -31,14 +33,18 @@ Transport: TypeAlias = Annotated[
 ]
 UseFipsEndpoint: TypeAlias = Annotated[
     bool,
-    typer.Option("--use-fips-endpoint", help="The region's FIPS endpoint.", envvar="AWS_USE_FIPS_ENDPOINT"),
+    typer.Option(
+        "--use-fips-endpoint",
+        help="The region's FIPS endpoint.",
+        envvar=["MEDSTREAM_USE_FIPS_ENDPOINT", "AWS_USE_FIPS_ENDPOINT"],
+    ),
 ]
 UseDualstackEndpoint: TypeAlias = Annotated[
     bool,
     typer.Option(
         "--use-dualstack-endpoint",
         help="The region's endpoint with IPv6.",
-        envvar="AWS_USE_DUALSTACK_ENDPOINT",
+        envvar=["MEDSTREAM_USE_DUALSTACK_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT"],
     ),
 ]
 ResampleTo: TypeAlias = Annotated[
@@ -52,5 +58,10 @@ ResampleTo: TypeAlias = Annotated[
     ),
 ]
 Insecure: TypeAlias = Annotated[
-    bool, typer.Option("--insecure", help="Accept unencrypted connections beyond this machine.")
+    bool,
+    typer.Option(
+        "--insecure",
+        help="Accept unencrypted connections beyond this machine.",
+        envvar="MEDSTREAM_INSECURE",
+    ),
 ]

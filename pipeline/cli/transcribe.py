@@ -37,6 +37,7 @@ from pipeline.cli.service_options import (
     UseDualstackEndpoint,
     UseFipsEndpoint,
 )
+from pipeline.cli.settings_file import ConfigFile
 from pipeline.elements import SessionSettings
 from pipeline.errors import SettingsError
 from pipeline.failures import kind_of
@@ -105,6 +106,7 @@ def transcribe(
         int, typer.Option(min=0, help="Failures in a row that are answered by a new stream.")
     ] = 5,
     insecure: Insecure = False,
+    _config: ConfigFile = None,
     log_level: Annotated[
         str, typer.Option(help="DEBUG, INFO, WARNING or ERROR.", envvar="MEDSTREAM_LOG_LEVEL")
     ] = "WARNING",

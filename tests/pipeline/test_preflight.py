@@ -21,9 +21,10 @@ from connectors.transcribe.errors import (
     UnknownRegionError,
 )
 from connectors.transcribe.events import encode_exception
-from pipeline import preflight, service
+from pipeline import service, service_checks
 from pipeline.errors import SettingsError
-from pipeline.preflight import check_job, check_job_endpoint, check_service
+from pipeline.preflight import check_job, check_service
+from pipeline.runner_checks import check_job_endpoint
 from pipeline.service import ServiceSettings
 from pipeline.settings import JobSettings, Topics
 from schemas.errors import RegistryUnavailable
@@ -126,7 +127,7 @@ def test_a_denied_stream_names_credentials_or_region(message: str, setting: str)
 
 
 def test_an_endpoint_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(preflight, "_HANDSHAKE_SECONDS", 0.5)
+    monkeypatch.setattr(service_checks, "_HANDSHAKE_SECONDS", 0.5)
 
     async def silent(stream: ServerStream) -> None:
         await stream.client_left.wait()

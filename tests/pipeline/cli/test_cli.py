@@ -163,6 +163,13 @@ def test_a_setting_comes_from_the_environment_too(monkeypatch: pytest.MonkeyPatc
         invoke(RUN)
 
 
+def test_a_misspelt_variable_is_told_and_no_reason_to_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MEDSTREAM_GROUPID", "x")
+    found = CliRunner().invoke(cli.app, [*RUN, "--start-from=now"])
+    assert isinstance(found.exception, SettingsError)  # the wrong setting behind it
+    assert found.stderr == "medstream: MEDSTREAM_GROUPID is no setting; did you mean MEDSTREAM_GROUP_ID?\n"
+
+
 # Exit codes
 
 
