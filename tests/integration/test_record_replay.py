@@ -1,0 +1,206 @@
+"""`medstream record`, `replay` and `inspect` against a real broker: what was on a topic is on it again."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import time
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+from kafka import TopicPartition
+from typer.testing import CliRunner
+
+from connectors.kafka.client import ClientConfig
+from connectors.kafka.errors import KafkaConnectorError
+from connectors.kafka.publisher import Publisher
+from connectors.kafka.recording import RecordingReader, partial_path
+from connectors.kafka.records import KafkaRecord
+from deploy.local.kafka import KafkaBroker
+from pipeline.cli import app
+from pipeline.errors import PipelineError
+from schemas.serde import SingleObjectSerde
+from tests.integration.conftest import MakeTopic, Measured
+
+pytestmark = pytest.mark.integration
+PARTITIONS = 3
+
+
+@pytest.fixture
+def publisher(kafka_broker: KafkaBroker) -> Publisher:
+    return Publisher(ClientConfig.build(kafka_broker.bootstrap_servers), nulls=True)
+
+
+def medstream(broker: KafkaBroker, *arguments: object) -> str:
+    """Runs the command in this process; standard output. Raises what it raises."""
+    given = [str(argument) for argument in arguments]
+    servers = [] if given[0] == "inspect" else ["--bootstrap-servers", broker.bootstrap_servers]
+    result = CliRunner().invoke(app, [*given, *servers])
+    if isinstance(result.exception, KafkaConnectorError | PipelineError):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def read(path: Path) -> list[KafkaRecord]:
+    with RecordingReader(path) as reader:
+        return list(reader)
+
+
+def what_it_is(record: KafkaRecord) -> tuple[object, ...]:
+    return record.partition, record.key, record.value, record.headers
+
+
+def chunk(session: str, sequence: int) -> bytes:
+    record = {"session_id": session, "sequence": sequence, "payload": bytes(320), "sample_rate_hertz": 16000}
+    return SingleObjectSerde("audio_chunk").encode(record)
+
+
+def test_round_trip_keeps_everything_and_the_timing(
+    kafka_broker: KafkaBroker, topic: MakeTopic, publisher: Publisher, tmp_path: Path, measured: Measured
+) -> None:
+    source, target = topic(PARTITIONS), topic(PARTITIONS)
+    sent = []
+    for number in range(60):
+        key = b"session-%d" % (number % 7)
+        headers = [("ce_id", b"%d" % number), ("empty", b""), ("ce_id", b"twice")]
+        value = None if number % 20 == 9 else bytes([number]) * 200
+        sent.append(publisher.send(source, key, value, headers, partition=number % PARTITIONS))
+        time.sleep(0.015)
+    sent.append(publisher.send(source, None, None, [], partition=1))
+    sent.append(publisher.send(source, None, b"no key", [], partition=2))
+    publisher.wait(sent)
+    first, second = tmp_path / "first.avro", tmp_path / "second.avro"
+    medstream(kafka_broker, "record", first, "--topic", source)
+    medstream(kafka_broker, "replay", first, "--topic", target)
+    medstream(kafka_broker, "record", second, "--topic", target)
+    before, after = read(first), read(second)
+    assert len(before) == 62
+    assert [what_it_is(one) for one in sorted(before, key=_place)] == [
+        what_it_is(one) for one in sorted(after, key=_place)
+    ]
+    assert [one.timestamp_ms for one in before] == sorted(one.timestamp_ms for one in before)
+    errors = sorted(abs(error) for error in _timing_errors(before, after))
+    measured(f"replay at speed 1: inter-arrival times p99 {errors[int(len(errors) * 0.99)]} ms off")
+
+
+def _place(record: KafkaRecord) -> tuple[int, int]:
+    return record.partition, record.offset
+
+
+def _timing_errors(before: list[KafkaRecord], after: list[KafkaRecord]) -> list[int]:
+    def steps(records: list[KafkaRecord]) -> list[int]:
+        times = defaultdict(list)
+        for one in sorted(records, key=_place):
+            times[one.partition].append(one.timestamp_ms)
+        return [later - earlier for own in times.values() for earlier, later in itertools.pairwise(own)]
+
+    return [again - once for once, again in zip(steps(before), steps(after), strict=True)]
+
+
+def test_kept_timestamps_ranges_and_sessions(
+    kafka_broker: KafkaBroker, topic: MakeTopic, publisher: Publisher, tmp_path: Path
+) -> None:
+    source, target = topic(2), topic(2)
+    moments = [1_790_000_000_000 + 1000 * number for number in range(20)]
+    keys = (b"a-1", b"a-2", b"b-1")
+    publisher.wait(
+        [
+            publisher.send(
+                source, keys[number % 3], b"%d" % number, [], partition=number % 2, timestamp_ms=moment
+            )
+            for number, moment in enumerate(moments)
+        ]
+    )
+    some, times, again = tmp_path / "some.avro", tmp_path / "times.avro", tmp_path / "again.avro"
+    medstream(kafka_broker, "record", some, "--topic", source, "--offsets", "0:2-5,1:8-")
+    assert [(one.partition, one.offset) for one in sorted(read(some), key=_place)] == [
+        *((0, offset) for offset in range(2, 6)),
+        (1, 8),
+        (1, 9),
+    ]
+    until = ["--from", f"timestamp:{moments[4]}", "--until", str(moments[16]), "--sessions", "a-*"]
+    medstream(kafka_broker, "record", times, "--topic", source, *until)
+    assert [one.value for one in read(times)] == [b"%d" % n for n in range(4, 16) if n % 3 < 2]
+    medstream(kafka_broker, "replay", times, "--topic", target, "--speed", "max", "--timestamps", "keep")
+    medstream(kafka_broker, "record", again, "--topic", target)
+    assert [(one.timestamp_ms, what_it_is(one)) for one in read(again)] == [
+        (one.timestamp_ms, what_it_is(one)) for one in read(times)
+    ]
+
+
+def test_copies_are_sessions_of_their_own(
+    kafka_broker: KafkaBroker, topic: MakeTopic, publisher: Publisher, tmp_path: Path
+) -> None:
+    source, target = topic(1), topic(4)
+    publisher.wait([publisher.send(source, b"visit", chunk("visit", number), []) for number in range(5)])
+    one, copies = tmp_path / "one.avro", tmp_path / "copies.avro"
+    medstream(kafka_broker, "record", one, "--topic", source)
+    medstream(kafka_broker, "replay", one, "--topic", target, "--speed", "max", "--fan-out", "3")
+    medstream(kafka_broker, "record", copies, "--topic", target)
+    found = defaultdict(list)
+    for record in read(copies):
+        decoded = SingleObjectSerde("audio_chunk").decode(record.value or b"")
+        assert decoded["session_id"].encode() == record.key
+        found[record.key].append((record.partition, decoded["sequence"]))
+    assert sorted(found) == [b"visit-c1", b"visit-c2", b"visit-c3"]
+    for places in found.values():
+        assert [sequence for _, sequence in places] == list(range(5))
+        assert len({partition for partition, _ in places}) == 1
+
+
+def test_a_killed_recording_goes_on(
+    kafka_broker: KafkaBroker, topic: MakeTopic, publisher: Publisher, tmp_path: Path
+) -> None:
+    source, path, whole = topic(2), tmp_path / "file.avro", tmp_path / "whole.avro"
+    values = [bytes([number % 251]) * 50_000 for number in range(60)]
+    publisher.wait(
+        [publisher.send(source, b"k", value, [], partition=n % 2) for n, value in enumerate(values)]
+    )
+    medstream(kafka_broker, "record", whole, "--topic", source, "--codec", "deflate")
+    medstream(kafka_broker, "record", path, "--topic", source)
+    content = path.read_bytes()
+    path.unlink()
+    partial_path(path).write_bytes(content[: len(content) * 2 // 3])
+    publisher.wait([publisher.send(source, b"k", b"later", [])])  # behind the range of the recording
+    medstream(kafka_broker, "record", path, "--topic", source, "--resume")
+    assert sorted(map(what_it_is, read(path))) == sorted(map(what_it_is, read(whole)))
+    assert not partial_path(path).exists()
+
+
+def test_what_cannot_be_done_is_said_before_anything_is(
+    kafka_broker: KafkaBroker, topic: MakeTopic, publisher: Publisher, tmp_path: Path
+) -> None:
+    source, small, path = topic(3), topic(1), tmp_path / "file.avro"
+    publisher.wait([publisher.send(source, b"k", b"v", [], partition=2)])
+    with pytest.raises(KafkaConnectorError, match=r"no topic 'none' \(--topic\)"):
+        medstream(kafka_broker, "record", path, "--topic", "none")
+    medstream(kafka_broker, "record", path, "--topic", source)
+    with pytest.raises(PipelineError, match="--partitions key"):
+        medstream(kafka_broker, "replay", path, "--topic", small)
+    with pytest.raises(PipelineError, match="cannot be renamed"):
+        medstream(kafka_broker, "replay", path, "--topic", small, "--rename-sessions", "x-{session}")
+    told = json.loads(
+        medstream(
+            kafka_broker,
+            "replay",
+            path,
+            "--dry-run",
+            "--json",
+            "--loop",
+            "3",
+            "--rename-sessions",
+            "{session}",
+        )
+    )
+    assert (told["records"], told["seconds"]) == (3, 2.0)
+    config = ClientConfig.build(kafka_broker.bootstrap_servers)
+    consumer = config.consumer()
+    assert consumer.end_offsets([TopicPartition(small, 0)]) == {TopicPartition(small, 0): 0}
+    consumer.close()
+    admin = config.admin()
+    admin.delete_records({TopicPartition(source, 2): 1})
+    admin.close()
+    with pytest.raises(KafkaConnectorError, match="--on-lost-offsets skip"):
+        medstream(kafka_broker, "record", path, "--topic", source, "--overwrite", "--offsets", "2:0-0")
