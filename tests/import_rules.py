@@ -187,6 +187,7 @@ LIBRARIES: dict[str, dict[str, str]] = {
     "soundfile": {
         "pipeline.audio_decoding": EVERYWHERE,
         "pipeline.audio_file": IN_FUNCTIONS,
+        "pipeline.session_audio": IN_FUNCTIONS,
         "deploy.local.recordings": IN_FUNCTIONS,  # with numpy half a second to import
         "deploy.local.recordings.synthesise": EVERYWHERE,
     },

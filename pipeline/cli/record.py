@@ -6,7 +6,9 @@ interrupted before the end: FILE.partial is left for `--resume`.
 
 from __future__ import annotations
 
+import itertools
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,8 +18,11 @@ from connectors.kafka.client import ClientConfig
 from connectors.kafka.container import CODECS, ZSTANDARD
 from connectors.kafka.errors import InvalidPosition
 from connectors.kafka.positions import EARLIEST, Position, parse_start, parse_stop
-from connectors.kafka.recording import RecordingWriter
+from connectors.kafka.recording import RecordingWriter, partial_path
+from connectors.kafka.records import KafkaRecord
 from connectors.kafka.topic_reader import ranges_of
+from pipeline.audio_file import DeclaredFormat
+from pipeline.audio_recording import audio_records, session_names
 from pipeline.cli.exit_codes import INTERRUPTED
 from pipeline.cli.interrupts import interruptible
 from pipeline.cli.kafka_options import CommandConfig, KafkaProperty, properties_of
@@ -30,6 +35,8 @@ from pipeline.recorder import record as record_range
 
 app = typer.Typer()
 _UNTIL_INTERRUPTED = "interrupted"
+_AUDIO_TOPIC = "audio"
+_SHOW_RECORDS = 500
 
 
 def _option(text: str, environment: str | None = None, **limits: Any) -> Any:
@@ -68,12 +75,35 @@ def record(
     on_lost_offsets: Annotated[
         str, _option("When retention took records that were not read: fail, or skip them.", "ON_LOST_OFFSETS")
     ] = "fail",
+    from_audio: Annotated[
+        list[Path] | None,
+        _option(
+            "Make the recording of this WAV, FLAC or raw file, a session; no broker is asked. Repeatable."
+        ),
+    ] = None,
+    sample_rate: Annotated[int | None, _option("Samples per second of raw audio, in hertz.", min=1)] = None,
+    channels: Annotated[int | None, _option("Channels of raw audio; 1 without.", min=1, max=2)] = None,
+    topic_partitions: Annotated[int, _option("Partitions of the topic that files are made for.", min=1)] = 1,
+    stagger_seconds: Annotated[float, _option("Between the beginnings of two files.", min=0)] = 0.0,
     command_config: CommandConfig = None,
     kafka_property: KafkaProperty = None,
     insecure: Insecure = False,
 ) -> None:
-    """Record a range of a topic, byte for byte, in the order of the timestamps."""
+    """Record a range of a topic, byte for byte, in the order of the timestamps; or make one of audio files."""
     _check_choice("--codec", codec, CODECS)
+    if from_audio:
+        declared = DeclaredFormat(sample_rate, channels)
+        records = audio_records(
+            from_audio,
+            declared,
+            topic=topic or _AUDIO_TOPIC,
+            partitions=topic_partitions,
+            started_at_ms=time.time_ns() // 1_000_000,
+            stagger_seconds=stagger_seconds,
+        )
+        range_ = {"topic": topic or _AUDIO_TOPIC, "sessions": session_names(from_audio)}
+        _record_audio(file, records, range_, codec, overwrite=overwrite)
+        return
     _check_choice("--on-lost-offsets", on_lost_offsets, ("fail", "skip"))
     if topic is None or bootstrap_servers is None:
         raise SettingsError(
@@ -88,6 +118,29 @@ def record(
         _record(config, found, writer, skip_lost=on_lost_offsets == "skip")
     finally:
         writer.close()
+
+
+def _record_audio(
+    file: Path, records: Iterator[KafkaRecord], range_: dict[str, Any], codec: str, *, overwrite: bool
+) -> None:
+    first = next(records)  # opens the files: what is wrong with them is said before anything is written
+    writer = RecordingWriter.create(file, range_, codec, overwrite=overwrite)
+    try:
+        with progress_bar("reading audio", None) as bar:
+            for number, record in enumerate(itertools.chain([first], records)):
+                writer.write(record)
+                if number % _SHOW_RECORDS == 0:
+                    bar(number, f"{number:,} records")
+        writer.finish()
+    except BaseException:  # nothing of it is worth going on with
+        writer.close()
+        partial_path(file).unlink(missing_ok=True)
+        raise
+    _say_complete(writer)
+
+
+def _say_complete(writer: RecordingWriter) -> None:
+    typer.echo(f"{writer.path}: {writer.records} records, {writer.path.stat().st_size} bytes")
 
 
 def _record(
@@ -108,7 +161,7 @@ def _record(
         typer.echo(f"medstream: interrupted; {writer.path.name}.partial is left, --resume goes on", err=True)
         raise typer.Exit(INTERRUPTED)
     writer.finish()
-    typer.echo(f"{writer.path}: {writer.records} records, {writer.path.stat().st_size} bytes")
+    _say_complete(writer)
 
 
 def _range(

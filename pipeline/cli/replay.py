@@ -116,7 +116,9 @@ def replay(
         added_headers=added,
     )
     _check_partitions(file, target)
-    summary, whole = _send(config, target, planned, pace, None if loop == 0 else total_seconds * loop)
+    summary, whole = _send(
+        config, target, planned, pace, total_seconds * loop if total_seconds and loop else None
+    )
     _say(summary, plan, file, as_json=as_json, dry=False)
     if not whole:
         typer.echo("medstream: interrupted; what was sent is acknowledged", err=True)
@@ -146,15 +148,15 @@ def _rounds(plan: ReplayPlan, file: Path, loop: int) -> Iterator[Planned]:
             yield from plan.round(reader, number)
 
 
-def _stretch(file: Path, start: str | None, to: str | None) -> tuple[int | None, int | None, float]:
-    """First and last moment that are wanted, and the seconds between them; 0 where the end is not told."""
+def _stretch(file: Path, start: str | None, to: str | None) -> tuple[int | None, int | None, float | None]:
+    """First and last moment that are wanted, and the seconds between them; None where the end is not told."""
     with RecordingReader(file) as reader:
         first: KafkaRecord | None = next(iter(reader), None)
     begins_ms = max(0, first.timestamp_ms) if first is not None else 0
     first_ms, stop_ms = parse_moment(start, "--from", begins_ms), parse_moment(to, "--to", begins_ms)
     if first_ms is not None and stop_ms is not None and stop_ms <= first_ms:
         raise SettingsError("--to", "is not behind --from")
-    total = 0.0 if stop_ms is None else (stop_ms - (first_ms or begins_ms)) / 1000
+    total = None if stop_ms is None else (stop_ms - (first_ms or begins_ms)) / 1000
     return first_ms, stop_ms, total
 
 
