@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from connectors.kafka.publisher import Delivery, Publisher
+from connectors.kafka.bulk_sender import BulkSender
 from connectors.kafka.records import KafkaRecord
 from pipeline.errors import SettingsError
 from pipeline.playback import UNPACED
@@ -74,7 +74,7 @@ class Replayer:
 
     def __init__(
         self,
-        publisher: Publisher,
+        sender: BulkSender,
         target: Target,
         speed: float,
         *,
@@ -85,14 +85,13 @@ class Replayer:
         """`speed`: times real time, UNPACED as fast as the broker takes it. `wait`: so many seconds; whether
         to stop (`threading.Event.wait`). `show`: seconds of the recording done, now and then.
         """
-        self._publisher = publisher
+        self._sender = sender
         self._target = target
         self._speed = speed
         self._wait = wait
         self._show = show
         self._clock = clock
         self._renamer = SessionRenamer()
-        self._unacknowledged: deque[Delivery] = deque()
         self.summary = ReplaySummary()
 
     def run(self, planned: Iterable[Planned]) -> bool:
@@ -100,13 +99,12 @@ class Replayer:
 
         Raises KafkaConnectorError, SettingsError.
         """
-        self._publisher.partitions_for(self._target.topic)  # connects, so that the first record is in time
+        self._sender.prepare(self._target.topic)  # so that the first record is in time
         began_at = self._clock()
-        try:
-            return self._send_all(planned, began_at)
-        finally:
-            self._publisher.wait(self._unacknowledged)
-            self.summary.seconds = self._clock() - began_at
+        whole = self._send_all(planned, began_at)
+        self._sender.flush()
+        self.summary.seconds = self._clock() - began_at
+        return whole
 
     def _send_all(self, planned: Iterable[Planned], began_at: float) -> bool:
         shown_at = began_at
@@ -133,7 +131,7 @@ class Replayer:
         if planned.name is not None:
             record = self._renamer.renamed(record, planned.name)
         target = self._target
-        delivery = self._publisher.send(
+        self._sender.send(
             target.topic,
             record.key,
             record.value,
@@ -143,11 +141,6 @@ class Replayer:
         )
         self.summary.records += 1
         self.summary.value_bytes += len(record.value or b"")
-        waiting = self._unacknowledged
-        waiting.append(delivery)
-        while waiting and waiting[0].done:
-            if (first := waiting.popleft()).outcome(0) is not None:
-                self._publisher.wait((first, *waiting))
 
     def _headers(self, record: KafkaRecord) -> Sequence[tuple[str, bytes]]:
         if not (self._target.keep_headers and record.headers):

@@ -301,9 +301,9 @@ class DeliveryFailed(KafkaConnectorError):
 
     retryable = True
 
-    def __init__(self, topic: str, cause: str) -> None:
+    def __init__(self, topic: str, cause: str, what_next: str = "The bundle is repeated") -> None:
         super().__init__(
-            f"Kafka did not acknowledge a record for topic {topic!r}: {cause}. The bundle is repeated; "
+            f"Kafka did not acknowledge a record for topic {topic!r}: {cause}. {what_next}; "
             "if this lasts, check the brokers, the topic's min.insync.replicas and delivery.timeout.ms."
         )
         self.topic = topic

@@ -17,7 +17,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from kafka import errors as kafka_errors
-from kafka.serializer import Serializer
 
 from connectors.kafka.access import topic_exists
 from connectors.kafka.client import ClientConfig
@@ -107,32 +106,11 @@ def abandon(producer: Any) -> None:
         producer.close(timeout=_ABANDON_SECONDS)
 
 
-class _Null(bytes):
-    """Stands for null on its way through `KafkaProducer.send`."""
-
-
-_NULL = _Null()
-
-
-class _NullsBack(Serializer):  # type: ignore[misc]  # kafka-python is untyped
-    """Lets a record of neither key nor value through: kafka-python (3.0.12) refuses it, its encoder does not.
-
-    Serializers run between the two.
-    """
-
-    def serialize(self, _topic: str, _headers: object, data: bytes) -> bytes | None:
-        return None if data is _NULL else data
-
-
 class Publisher:
     """Sends records and waits for their acknowledgements. Thread-safe."""
 
-    def __init__(
-        self, config: ClientConfig, max_in_flight_bytes: int = MAX_IN_FLIGHT_BYTES, *, nulls: bool = False
-    ) -> None:
-        """`nulls`: records of neither key nor value are sent as such."""
+    def __init__(self, config: ClientConfig, max_in_flight_bytes: int = MAX_IN_FLIGHT_BYTES) -> None:
         self._config = config
-        self._nulls = nulls
         self._max_in_flight_bytes = max_in_flight_bytes
         self._room = threading.Condition()
         self._in_flight_bytes = 0
@@ -153,12 +131,8 @@ class Publisher:
         headers: Headers,
         *,
         partition: int | None = None,
-        timestamp_ms: int | None = None,
     ) -> Delivery:
-        """Hand one record to the producer; blocks while too much is in flight.
-
-        `partition` None: by the key; `timestamp_ms` None: now. Key and value may both be null where the
-        publisher was made with `nulls`.
+        """Hand one record to the producer; blocks while too much is in flight. `partition` None: by the key.
 
         Raises RecordTooLarge, UnknownTopic, DeliveryFailed (no room or no topic metadata in time),
         BrokerUnreachable.
@@ -169,7 +143,9 @@ class Publisher:
         size += sum(len(name) + len(content) for name, content in headers)
         producer = self._reserve(topic, size)
         try:
-            future = self._hand_over(producer.client, (topic, key, value, headers), partition, timestamp_ms)
+            future = producer.client.send(
+                topic, key=key, value=value, headers=list(headers), partition=partition
+            )
         except Exception as error:
             self._release(size)
             raise self._refusal(topic, size, error) from None
@@ -279,19 +255,7 @@ class Publisher:
         raise DeliveryFailed(topic, f"{waiting} bytes wait for acknowledgement for too long")
 
     def _open(self) -> Any:
-        if self._nulls:
-            return self._config.producer(value_serializer=_NullsBack())
         return self._config.producer()
-
-    def _hand_over(
-        self, producer: Any, record: Record, partition: int | None, timestamp_ms: int | None
-    ) -> Any:
-        topic, key, value, headers = record
-        if self._nulls and value is None:
-            value = _NULL
-        return producer.send(
-            topic, key=key, value=value, headers=list(headers), partition=partition, timestamp_ms=timestamp_ms
-        )
 
     def _release(self, size: int) -> None:
         with self._room:

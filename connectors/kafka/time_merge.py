@@ -27,6 +27,7 @@ class _Lane:
     heard_at: float = 0.0
     caught_up: bool = False
     finished: bool = False
+    full: bool = False
 
 
 class TimeMerge:
@@ -62,8 +63,10 @@ class TimeMerge:
         self._lanes[place].caught_up = self._lanes[place].finished
 
     def full(self, place: Place) -> bool:
-        """Whether no more of the partition should be read now."""
-        return self._lanes[place].size_bytes > self._lane_bytes
+        """Whether no more of the partition should be read now: until half of it is given out."""
+        lane = self._lanes[place]
+        lane.full = lane.size_bytes > (self._lane_bytes // 2 if lane.full else self._lane_bytes)
+        return lane.full
 
     @property
     def is_done(self) -> bool:

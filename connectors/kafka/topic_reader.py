@@ -75,16 +75,19 @@ class TopicReader:
         ranges: Ranges,
         *,
         skip_lost: bool = False,
+        max_buffered_bytes: int = _BUFFERED_BYTES,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`skip_lost`: go on behind what retention removed, instead of raising LostOffsets."""
+        """`skip_lost`: go on behind what retention removed, instead of raising LostOffsets.
+        `max_buffered_bytes`: of all partitions together, waiting for their turn.
+        """
         self._config = config
         self._stops = {TopicPartition(*place): offsets.stop for place, offsets in ranges.items()}
         self.positions = {TopicPartition(*place): offsets.start for place, offsets in ranges.items()}
         self.lost_offsets = 0
         self._skip_lost = skip_lost
         self._clock = clock
-        self._merge = TimeMerge(ranges, clock(), max_bytes=_BUFFERED_BYTES)
+        self._merge = TimeMerge(ranges, clock(), max_bytes=max_buffered_bytes)
         self._consumer: Any = None
 
     def __iter__(self) -> Iterator[list[KafkaRecord]]:
@@ -102,8 +105,7 @@ class TopicReader:
         progressed_at = self._clock()
         while not self._merge.is_done:
             before = dict(self.positions)
-            if self._reading:
-                self._poll()
+            self._poll()
             taken = self._merge.take(self._clock())
             if taken or before != self.positions or self._is_live:
                 progressed_at = self._clock()
@@ -119,19 +121,15 @@ class TopicReader:
             if self.positions[place] < min(starts[place], self._stops[place]):
                 self._lose_until(place, starts[place])
         self._reading = {place for place in places if not self._end(place)}
-        self._consumer.assign(places)
-        for place in places:
-            self._consumer.seek(place, self.positions[place])
 
     @property
     def _is_live(self) -> bool:
         return any(self._stops[place] == UNBOUNDED for place in self._reading)
 
     def _poll(self) -> None:
-        reading = {place for place in self._reading if not self._merge.full(tuple(place))}
-        paused = self._consumer.paused()
-        self._consumer.pause(*(self._stops.keys() - reading - paused))
-        self._consumer.resume(*(reading & paused))
+        self._choose({place for place in self._reading if not self._merge.full(tuple(place))})
+        if not self._consumer.assignment():
+            return
         try:
             fetched = self._consumer.poll(timeout_ms=_POLL_MS, max_records=_POLL_RECORDS)
         except kafka_errors.OffsetOutOfRangeError as error:
@@ -144,9 +142,21 @@ class TopicReader:
             for raw in records:
                 if self.positions[place] <= raw.offset < self._stops[place]:
                     self._merge.add(to_record(raw), now)
-        for place in list(self._reading):
+        for place in self._reading & self._consumer.assignment():
             self.positions[place] = max(self._consumer.position(place) or 0, self.positions[place])
             self._note_end(place)
+
+    def _choose(self, places: set[TopicPartition]) -> None:
+        """Read these partitions only.
+
+        Not by pausing the others: kafka-python (3.0.12, Fetcher.fetched_records) never gives out what it had
+        fetched of a paused partition when the records before it in its hands have run out meanwhile.
+        """
+        if places == self._consumer.assignment():
+            return
+        self._consumer.assign(sorted(places))
+        for place in places:
+            self._consumer.seek(place, self.positions[place])
 
     def _note_end(self, place: TopicPartition) -> None:
         if self._end(place):

@@ -89,7 +89,7 @@ def record(
     kafka_property: KafkaProperty = None,
     insecure: Insecure = False,
 ) -> None:
-    """Record a range of a topic, byte for byte, in the order of the timestamps; or make one of audio files."""
+    """Record a range of a topic, byte for byte, in the order of the timestamps, or audio files."""
     _check_choice("--codec", codec, CODECS)
     if from_audio:
         declared = DeclaredFormat(sample_rate, channels)

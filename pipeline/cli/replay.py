@@ -15,9 +15,9 @@ from typing import Annotated, Any
 
 import typer
 
+from connectors.kafka.bulk_sender import BulkSender
 from connectors.kafka.client import ClientConfig, is_loopback_only
 from connectors.kafka.offsets import find_topics
-from connectors.kafka.publisher import Publisher
 from connectors.kafka.recording import RecordingReader
 from connectors.kafka.records import KafkaRecord
 from pipeline.cli.exit_codes import INTERRUPTED
@@ -128,17 +128,17 @@ def replay(
 def _send(
     config: ClientConfig, target: Target, planned: Iterator[Planned], pace: float, total: float | None
 ) -> tuple[ReplaySummary, bool]:
-    publisher = Publisher(config, nulls=True)
+    sender = BulkSender(config)
     with interruptible() as asked, progress_bar(f"replaying to {target.topic}", total) as bar:
 
         def show(due_seconds: float, summary: ReplaySummary) -> None:
             bar(due_seconds, f"{summary.records:,} records")
 
-        replayer = Replayer(publisher, target, pace, wait=asked.wait, show=show)
+        replayer = Replayer(sender, target, pace, wait=asked.wait, show=show)
         try:
             whole = replayer.run(planned)
         finally:
-            publisher.close()
+            sender.close()
     return replayer.summary, whole
 
 

@@ -6,17 +6,20 @@ import itertools
 import json
 import time
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from kafka import TopicPartition
 from typer.testing import CliRunner
 
+from connectors.kafka.bulk_sender import BulkSender
 from connectors.kafka.client import ClientConfig
 from connectors.kafka.errors import KafkaConnectorError
-from connectors.kafka.publisher import Publisher
+from connectors.kafka.positions import EARLIEST, END, Position
 from connectors.kafka.recording import RecordingReader, partial_path
 from connectors.kafka.records import KafkaRecord
+from connectors.kafka.topic_reader import TopicReader, ranges_of
 from deploy.local.kafka import KafkaBroker
 from pipeline.cli import app
 from pipeline.errors import PipelineError
@@ -28,8 +31,22 @@ PARTITIONS = 3
 
 
 @pytest.fixture
-def publisher(kafka_broker: KafkaBroker) -> Publisher:
-    return Publisher(ClientConfig.build(kafka_broker.bootstrap_servers), nulls=True)
+def sender(kafka_broker: KafkaBroker) -> Iterator[BulkSender]:
+    sender = BulkSender(ClientConfig.build(kafka_broker.bootstrap_servers))
+    yield sender
+    sender.close()
+
+
+Sent = tuple[bytes | None, bytes | None, int]
+"""Key, value, partition."""
+
+
+def publish(sender: BulkSender, topic: str, *records: Sent, first_ms: int | None = None) -> None:
+    """All records; with `first_ms`, a second apart by their timestamps."""
+    for number, (key, value, partition) in enumerate(records):
+        timestamp_ms = None if first_ms is None else first_ms + 1000 * number
+        sender.send(topic, key, value, partition=partition, timestamp_ms=timestamp_ms)
+    sender.flush()
 
 
 def medstream(broker: KafkaBroker, *arguments: object) -> str:
@@ -58,19 +75,15 @@ def chunk(session: str, sequence: int) -> bytes:
 
 
 def test_round_trip_keeps_everything_and_the_timing(
-    kafka_broker: KafkaBroker, topic: MakeTopic, publisher: Publisher, tmp_path: Path, measured: Measured
+    kafka_broker: KafkaBroker, topic: MakeTopic, sender: BulkSender, tmp_path: Path, measured: Measured
 ) -> None:
     source, target = topic(PARTITIONS), topic(PARTITIONS)
-    sent = []
     for number in range(60):
-        key = b"session-%d" % (number % 7)
         headers = [("ce_id", b"%d" % number), ("empty", b""), ("ce_id", b"twice")]
         value = None if number % 20 == 9 else bytes([number]) * 200
-        sent.append(publisher.send(source, key, value, headers, partition=number % PARTITIONS))
+        sender.send(source, b"session-%d" % (number % 7), value, headers, partition=number % PARTITIONS)
         time.sleep(0.015)
-    sent.append(publisher.send(source, None, None, [], partition=1))
-    sent.append(publisher.send(source, None, b"no key", [], partition=2))
-    publisher.wait(sent)
+    publish(sender, source, (None, None, 1), (None, b"no key", 2))
     first, second = tmp_path / "first.avro", tmp_path / "second.avro"
     medstream(kafka_broker, "record", first, "--topic", source)
     medstream(kafka_broker, "replay", first, "--topic", target)
@@ -100,19 +113,13 @@ def _timing_errors(before: list[KafkaRecord], after: list[KafkaRecord]) -> list[
 
 
 def test_kept_timestamps_ranges_and_sessions(
-    kafka_broker: KafkaBroker, topic: MakeTopic, publisher: Publisher, tmp_path: Path
+    kafka_broker: KafkaBroker, topic: MakeTopic, sender: BulkSender, tmp_path: Path
 ) -> None:
     source, target = topic(2), topic(2)
     moments = [1_790_000_000_000 + 1000 * number for number in range(20)]
     keys = (b"a-1", b"a-2", b"b-1")
-    publisher.wait(
-        [
-            publisher.send(
-                source, keys[number % 3], b"%d" % number, [], partition=number % 2, timestamp_ms=moment
-            )
-            for number, moment in enumerate(moments)
-        ]
-    )
+    records = [(keys[number % 3], b"%d" % number, number % 2) for number in range(20)]
+    publish(sender, source, *records, first_ms=moments[0])
     some, times, again = tmp_path / "some.avro", tmp_path / "times.avro", tmp_path / "again.avro"
     medstream(kafka_broker, "record", some, "--topic", source, "--offsets", "0:2-5,1:8-")
     assert [(one.partition, one.offset) for one in sorted(read(some), key=_place)] == [
@@ -131,10 +138,10 @@ def test_kept_timestamps_ranges_and_sessions(
 
 
 def test_copies_are_sessions_of_their_own(
-    kafka_broker: KafkaBroker, topic: MakeTopic, publisher: Publisher, tmp_path: Path
+    kafka_broker: KafkaBroker, topic: MakeTopic, sender: BulkSender, tmp_path: Path
 ) -> None:
     source, target = topic(1), topic(4)
-    publisher.wait([publisher.send(source, b"visit", chunk("visit", number), []) for number in range(5)])
+    publish(sender, source, *((b"visit", chunk("visit", number), 0) for number in range(5)))
     one, copies = tmp_path / "one.avro", tmp_path / "copies.avro"
     medstream(kafka_broker, "record", one, "--topic", source)
     medstream(kafka_broker, "replay", one, "--topic", target, "--speed", "max", "--fan-out", "3")
@@ -151,29 +158,48 @@ def test_copies_are_sessions_of_their_own(
 
 
 def test_a_killed_recording_goes_on(
-    kafka_broker: KafkaBroker, topic: MakeTopic, publisher: Publisher, tmp_path: Path
+    kafka_broker: KafkaBroker, topic: MakeTopic, sender: BulkSender, tmp_path: Path
 ) -> None:
     source, path, whole = topic(2), tmp_path / "file.avro", tmp_path / "whole.avro"
     values = [bytes([number % 251]) * 50_000 for number in range(60)]
-    publisher.wait(
-        [publisher.send(source, b"k", value, [], partition=n % 2) for n, value in enumerate(values)]
-    )
+    publish(sender, source, *((b"k", value, number % 2) for number, value in enumerate(values)))
     medstream(kafka_broker, "record", whole, "--topic", source, "--codec", "deflate")
     medstream(kafka_broker, "record", path, "--topic", source)
     content = path.read_bytes()
     path.unlink()
     partial_path(path).write_bytes(content[: len(content) * 2 // 3])
-    publisher.wait([publisher.send(source, b"k", b"later", [])])  # behind the range of the recording
+    publish(sender, source, (b"k", b"later", 0))  # behind the range of the recording
     medstream(kafka_broker, "record", path, "--topic", source, "--resume")
     assert sorted(map(what_it_is, read(path))) == sorted(map(what_it_is, read(whole)))
     assert not partial_path(path).exists()
 
 
+def test_partitions_of_different_times_are_read_in_order_in_bounded_memory(
+    kafka_broker: KafkaBroker, topic: MakeTopic, sender: BulkSender
+) -> None:
+    """Partition 0 ends before the others begin: what is fetched of those has to wait."""
+    source, count = topic(PARTITIONS), 6000
+    for partition in range(PARTITIONS):
+        for number in range(count):
+            at = 1_790_000_000_000 + number + (count if partition else 0)
+            sender.send(source, b"k", bytes(100), partition=partition, timestamp_ms=at)
+    sender.flush()
+    config = ClientConfig.build(kafka_broker.bootstrap_servers)
+    ranges = ranges_of(config, source, Position(EARLIEST), Position(END), {}, setting="--topic")
+    reader, found, buffered = TopicReader(config, ranges, max_buffered_bytes=300_000), [], 0
+    for records in reader:
+        found += records
+        buffered = max(buffered, sum(position for position in reader.positions.values()) - len(found))
+    assert len(found) == PARTITIONS * count
+    assert [one.timestamp_ms for one in found] == sorted(one.timestamp_ms for one in found)
+    assert 0 < buffered < PARTITIONS * count // 2
+
+
 def test_what_cannot_be_done_is_said_before_anything_is(
-    kafka_broker: KafkaBroker, topic: MakeTopic, publisher: Publisher, tmp_path: Path
+    kafka_broker: KafkaBroker, topic: MakeTopic, sender: BulkSender, tmp_path: Path
 ) -> None:
     source, small, path = topic(3), topic(1), tmp_path / "file.avro"
-    publisher.wait([publisher.send(source, b"k", b"v", [], partition=2)])
+    publish(sender, source, (b"k", b"v", 2))
     with pytest.raises(KafkaConnectorError, match=r"no topic 'none' \(--topic\)"):
         medstream(kafka_broker, "record", path, "--topic", "none")
     medstream(kafka_broker, "record", path, "--topic", source)
