@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import signal
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -13,9 +15,10 @@ import pytest
 from kafka import TopicPartition
 from typer.testing import CliRunner
 
+import schemas
 from connectors.kafka.bulk_sender import BulkSender
 from connectors.kafka.client import ClientConfig
-from connectors.kafka.errors import KafkaConnectorError
+from connectors.kafka.errors import KafkaConnectorError, RecordTooLarge
 from connectors.kafka.positions import EARLIEST, END, Position
 from connectors.kafka.recording import RecordingReader, partial_path
 from connectors.kafka.records import KafkaRecord
@@ -193,6 +196,47 @@ def test_partitions_of_different_times_are_read_in_order_in_bounded_memory(
     assert len(found) == PARTITIONS * count
     assert [one.timestamp_ms for one in found] == sorted(one.timestamp_ms for one in found)
     assert 0 < buffered < PARTITIONS * count // 2
+
+
+def test_a_live_recording_is_complete_when_it_is_interrupted(
+    kafka_broker: KafkaBroker, topic: MakeTopic, sender: BulkSender, tmp_path: Path
+) -> None:
+    source, path = topic(2), tmp_path / "live.avro"
+    publish(sender, source, (b"k", b"before", 0))
+    stop, header_bytes = threading.Event(), len(json.dumps(schemas.load("recorded_record"))) + 500
+
+    def speak() -> None:
+        """More and more records, until the first is in the file; then Ctrl-C."""
+        while not stop.wait(0.05):
+            publish(sender, source, (b"k", b"live", 1))
+            partial = partial_path(path)
+            if partial.exists() and partial.stat().st_size > header_bytes:
+                signal.raise_signal(signal.SIGINT)
+                return
+
+    speaker = threading.Thread(target=speak)
+    speaker.start()
+    try:
+        medstream(
+            kafka_broker, "record", path, "--topic", source, "--until", "interrupted", "--from", "latest"
+        )
+    finally:
+        stop.set()
+        speaker.join()
+    found = read(path)
+    assert found
+    assert {one.value for one in found} == {b"live"}
+    assert [one.offset for one in found] == list(range(found[0].offset, found[-1].offset + 1))
+
+
+def test_a_record_too_large_for_the_topic_ends_the_replay(
+    kafka_broker: KafkaBroker, topic: MakeTopic, sender: BulkSender, tmp_path: Path
+) -> None:
+    source, small, path = topic(1), topic(1, **{"max.message.bytes": "1000"}), tmp_path / "file.avro"
+    publish(sender, source, (b"k", b"fits", 0), (b"k", bytes(range(256)) * 40, 0))
+    medstream(kafka_broker, "record", path, "--topic", source)
+    with pytest.raises(RecordTooLarge):
+        medstream(kafka_broker, "replay", path, "--topic", small)
 
 
 def test_what_cannot_be_done_is_said_before_anything_is(
