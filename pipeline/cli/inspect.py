@@ -16,8 +16,6 @@ from connectors.kafka.errors import DamagedRecording
 from connectors.kafka.recording import RecordingReader
 from pipeline.cli.progress_bars import progress_bar
 from pipeline.errors import SettingsError
-from pipeline.recording_report import RecordingReport
-from pipeline.session_audio import export_audio
 
 app = typer.Typer()
 _SHOW_RECORDS = 1000
@@ -44,16 +42,17 @@ def inspect(
         return
     if output is not None:
         raise SettingsError("--output", "is for --export-audio")
-    report, state, problem, told = _read(file)
-    told |= report.to_json()
+    state, problem, told = _read(file)
     typer.echo(json.dumps(told, indent=2) if as_json else _page(told, state))
     if problem:
         typer.echo(f"medstream: {problem}", err=True)
         raise typer.Exit(1)
 
 
-def _read(file: Path) -> tuple[RecordingReport, str, str, dict[str, Any]]:
-    """The report, the recording's state, what is wrong with it, and what the file says of itself."""
+def _read(file: Path) -> tuple[str, str, dict[str, Any]]:
+    """The recording's state, what is wrong with it, and all there is to tell."""
+    from pipeline.recording_report import RecordingReport  # with soundfile a tenth of a second
+
     report, problem, state = RecordingReport(), "", WHOLE
     with RecordingReader(file) as reader, progress_bar(f"reading {file.name}", reader.size_bytes) as bar:
         header = reader.header
@@ -76,7 +75,7 @@ def _read(file: Path) -> tuple[RecordingReport, str, str, dict[str, Any]]:
         "sha256": header.checksum,
         "recorded": reader.range,
     }
-    return report, state, problem, told
+    return state, problem, told | report.to_json()
 
 
 def _page(told: dict[str, Any], state: str) -> str:
@@ -115,6 +114,8 @@ def _line(one: dict[str, Any], width: int) -> str:
 
 
 def _export(file: Path, session: str, output: Path) -> None:
+    from pipeline.session_audio import export_audio
+
     with RecordingReader(file) as reader:
         found = export_audio(reader, session, output)
     audio = found.audio

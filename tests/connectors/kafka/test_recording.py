@@ -213,6 +213,19 @@ class TestAtomicAndResumed:
         writer.finish()
         assert read(path) == records
 
+    def test_what_was_cut_within_a_block_leaves_nothing_behind(self, tmp_path: Path) -> None:
+        path = tmp_path / "file.avro"
+        writer = RecordingWriter.create(path, {})
+        for number in range(200):
+            writer.write(record(number, 4000))
+        writer.close()
+        partial = partial_path(path)
+        partial.write_bytes(partial.read_bytes()[:-1])
+        writer, _ = RecordingWriter.resume(path)
+        writer.finish()
+        assert read(path) == [record(number, 4000) for number in range(writer.records)]
+        assert 100 < writer.records < 200
+
     def test_nothing_to_resume(self, tmp_path: Path) -> None:
         with pytest.raises(UnwritableRecording, match="leave out --resume"):
             RecordingWriter.resume(tmp_path / "file.avro")
