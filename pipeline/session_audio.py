@@ -49,6 +49,7 @@ def export_audio(records: Iterable[KafkaRecord], session: str, path: Path) -> Ex
         )
     partial = path.with_name(path.name + ".partial")
     try:
+        partial.touch(mode=0o600)  # patient data
         samples, silence = _write(partial, container, first, in_order)
         partial.replace(path)
     except OSError as error:

@@ -246,7 +246,7 @@ def _locked(path: Path, partial: Path, *, new: bool) -> BinaryIO:
     """The partial file, open and ours alone. Its content is untouched."""
     try:
         if new:
-            partial.touch()
+            partial.touch(mode=0o600)  # patient data
         file: BinaryIO = partial.open("r+b", buffering=_BUFFER_BYTES)
     except OSError as error:
         raise UnwritableRecording(str(path), f"{error.strerror}; choose another place") from None

@@ -90,6 +90,7 @@ class TimeMerge:
             if lane.records:
                 heapq.heappush(self._heads, (lane.records[0][0], place))
             elif not lane.caught_up:
+                lane.heard_at = now
                 awaited.add(place)
         return taken
 

@@ -44,7 +44,7 @@ def _option(text: str, environment: str | None = None, **limits: Any) -> Any:
 )
 def replay(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The recording.")],
-    topic: Annotated[str | None, _option("Topic to write to; it must exist.", "INPUT_TOPIC")] = None,
+    topic: Annotated[str | None, _option("Topic to write to; it must exist.")] = None,
     bootstrap_servers: Annotated[
         str | None, _option("Kafka brokers, host:port[,...].", "BOOTSTRAP_SERVERS")
     ] = None,
@@ -66,7 +66,7 @@ def replay(
     loop: Annotated[int, _option("Rounds; 0: until interrupted.", min=0)] = 1,
     fan_out: Annotated[int, _option("Copies of each session at once.", min=1)] = 1,
     fault: Annotated[
-        str | None, _option("drop=P,duplicate=P,reorder=P[:RECORDS],stall=P[:SECONDS]; chances by record.")
+        str | None, _option("drop=P,duplicate=P,reorder=P:RECORDS,stall=P:SECONDS; chances by record.")
     ] = None,
     seed: Annotated[int, _option("The same seed makes the same faults.")] = 1,
     partitions: Annotated[

@@ -177,6 +177,7 @@ class TestAtomicAndResumed:
         assert not path.exists()
         writer.finish()
         assert [file.name for file in tmp_path.iterdir()] == ["file.avro"]
+        assert path.stat().st_mode & 0o077 == 0
 
     def test_what_is_there_is_kept(self, tmp_path: Path) -> None:
         path = write(tmp_path / "file.avro", [record(0)])

@@ -71,6 +71,15 @@ def test_but_not_for_ever_and_not_at_its_end() -> None:
     assert not merged.is_done
 
 
+def test_one_that_ran_out_is_waited_for_from_then_on() -> None:
+    merged = merge(2)
+    merged.add(record(0, 0, 5), 0.0)
+    merged.add(record(1, 0, 7), 10.0)
+    assert [one.timestamp_ms for one in merged.take(10.0)] == [5]
+    assert merged.take(11.9) == []
+    assert [one.timestamp_ms for one in merged.take(12.0)] == [7]
+
+
 def test_full_until_taken() -> None:
     merged = merge(2, max_bytes=1000)
     for number in range(4):
