@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 import random
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -32,6 +33,7 @@ from pipeline.replay_plan import Planned, ReplayOptions, ReplayPlan, names_templ
 from pipeline.replayer import Replayer, ReplaySummary, Target
 
 app = typer.Typer()
+_SWITCH_SECONDS = 0.0005
 _KEEP, _KEY, _NOW, _DROP = "keep", "key", "now", "drop"
 
 
@@ -134,11 +136,15 @@ def _send(
         def show(due_seconds: float, summary: ReplaySummary) -> None:
             bar(due_seconds, f"{summary.records:,} records")
 
+        before = sys.getswitchinterval()
+        if pace != UNPACED:  # the producer's thread must not keep us from the next record for 5 ms
+            sys.setswitchinterval(_SWITCH_SECONDS)
         replayer = Replayer(sender, target, pace, wait=asked.wait, show=show)
         try:
             whole = replayer.run(planned)
         finally:
             sender.close()
+            sys.setswitchinterval(before)
     return replayer.summary, whole
 
 
