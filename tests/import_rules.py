@@ -30,6 +30,7 @@ PURE = frozenset(
         "schemas.serde",
         "connectors.kafka.config_providers",
         "connectors.kafka.consistency",
+        "connectors.kafka.container",
         "connectors.kafka.commit_gate",
         "connectors.kafka.discovery",
         "schemas.subjects",
@@ -42,6 +43,7 @@ PURE = frozenset(
         "connectors.kafka.properties",
         "connectors.kafka.records",
         "connectors.kafka.refused_properties",
+        "connectors.kafka.time_merge",
         "connectors.kafka.tokens",
         "connectors.transcribe.clock",
         "connectors.transcribe.endpoint",
@@ -78,6 +80,9 @@ PURE = frozenset(
         "pipeline.playback",
         "pipeline.progress",
         "pipeline.reassembly",
+        "pipeline.record_selection",
+        "pipeline.recording_report",
+        "pipeline.replay_plan",
         "pipeline.resampling",
         "pipeline.resequencer",
         "pipeline.retry_budget",
@@ -94,6 +99,7 @@ PURE = frozenset(
     }
 )
 PURE_LIBRARIES = {
+    "connectors.kafka.container": {"fastavro", "zstandard"},
     "schemas.codec": {"fastavro"},
     "schemas.compatibility": {"fastavro"},
     "connectors.transcribe.model": {"orjson"},
@@ -183,6 +189,7 @@ LIBRARIES: dict[str, dict[str, str]] = {
     "soundfile": {
         "pipeline.audio_decoding": EVERYWHERE,
         "pipeline.audio_file": IN_FUNCTIONS,
+        "pipeline.session_audio": IN_FUNCTIONS,
         "deploy.local.recordings": IN_FUNCTIONS,  # with numpy half a second to import
         "deploy.local.recordings.synthesise": EVERYWHERE,
     },

@@ -278,6 +278,11 @@ def split_servers(value: str) -> list[tuple[str, int]]:
     return servers
 
 
+def is_loopback_only(servers: str) -> bool:
+    """Whether every server of the list is on this machine. Raises InvalidBootstrapServers."""
+    return all(_is_loopback(host) for host, _ in split_servers(servers))
+
+
 def _is_loopback(host: str) -> bool:
     name = host.strip("[]").lower()
     if name == "localhost" or name.endswith(".localhost"):

@@ -24,6 +24,10 @@
     +-- DeliveryFailed               retryable: the runner repeats the bundle
     +-- ProducerFenced               retryable: another producer has the transactional.id
     +-- ReadFailed                   retryable
+    +-- RecordingError               a file of recorded records
+        +-- NotARecording
+        +-- DamagedRecording         what comes before the damage was given out
+        +-- UnwritableRecording
 
 Each message names the setting and the remedy. None carries a password, a key or a record's bytes.
 kafka-python's own errors are mapped where its calls are made (`client.map_error`).
@@ -308,9 +312,9 @@ class DeliveryFailed(KafkaConnectorError):
 
     retryable = True
 
-    def __init__(self, topic: str, cause: str) -> None:
+    def __init__(self, topic: str, cause: str, what_next: str = "The bundle is repeated") -> None:
         super().__init__(
-            f"Kafka did not acknowledge a record for topic {topic!r}: {cause}. The bundle is repeated; "
+            f"Kafka did not acknowledge a record for topic {topic!r}: {cause}. {what_next}; "
             "if this lasts, check the brokers, the topic's min.insync.replicas and delivery.timeout.ms."
         )
         self.topic = topic
@@ -341,3 +345,41 @@ class ReadFailed(KafkaConnectorError):
         self.topic = topic
         self.partition = partition
         self.cause = cause
+
+
+class RecordingError(KafkaConnectorError):
+    """A recording cannot be read or written; `path` is its file."""
+
+    path: str
+
+
+class NotARecording(RecordingError):
+    """The file is no Avro container of recorded records."""
+
+    def __init__(self, path: str, problem: str) -> None:
+        super().__init__(f"{path} is no recording: {problem}. medstream record makes one.")
+        self.path = path
+        self.problem = problem
+
+
+class DamagedRecording(RecordingError):
+    """A recording that is cut short or was changed; `records` before the damage are good."""
+
+    def __init__(self, path: str, records: int, position_bytes: int, problem: str) -> None:
+        super().__init__(
+            f"{path} is damaged at byte {position_bytes}, after {records} records: {problem}. The records "
+            "before are good; copy the file again, or record the topic again."
+        )
+        self.path = path
+        self.records = records
+        self.position_bytes = position_bytes
+        self.problem = problem
+
+
+class UnwritableRecording(RecordingError):
+    """The file cannot be written; `problem` says why and what to do."""
+
+    def __init__(self, path: str, problem: str) -> None:
+        super().__init__(f"Cannot write {path}: {problem}")
+        self.path = path
+        self.problem = problem

@@ -37,11 +37,16 @@ _ADMINS_LOCK = threading.Lock()
 
 
 def find_topics(
-    config: ClientConfig, topics: Iterable[str] = (), pattern: str | None = None
+    config: ClientConfig,
+    topics: Iterable[str] = (),
+    pattern: str | None = None,
+    *,
+    setting: str = "--input-topic",
 ) -> dict[str, int]:
     """Number of partitions of each of the topics, or of all whose whole name matches `pattern`.
 
-    Raises UnknownTopic and NotAuthorized for a topic that was named, and the errors of `ClientConfig.admin`.
+    `setting` is where the names come from, for messages. Raises UnknownTopic and NotAuthorized for a topic
+    that was named, and the errors of `ClientConfig.admin`.
     """
     named = sorted(set(topics))
     with _ADMINS_LOCK:
@@ -66,9 +71,9 @@ def find_topics(
     codes = {topic["name"]: topic["error_code"] for topic in described}
     for topic in named:
         if codes.get(topic) == kafka_errors.TopicAuthorizationFailedError.errno:
-            raise NotAuthorized(f"topic {topic!r} (--input-topic)", config.bootstrap_servers)
+            raise NotAuthorized(f"topic {topic!r} ({setting})", config.bootstrap_servers)
         if codes.get(topic, -1):
-            raise UnknownTopic(topic, "--input-topic", config.bootstrap_servers)
+            raise UnknownTopic(topic, setting, config.bootstrap_servers)
     return {topic["name"]: len(topic["partitions"]) for topic in described}
 
 

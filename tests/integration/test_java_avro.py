@@ -11,6 +11,8 @@ import pytest
 from fastavro import json_reader, parse_schema
 
 import schemas
+from connectors.kafka.recording import RecordingWriter
+from connectors.kafka.records import KafkaRecord
 from deploy.local.jars import ensure_jars
 from deploy.local.java import java_executable
 from schemas.serde import SingleObjectSerde, schema_fingerprint
@@ -55,3 +57,16 @@ def test_java_gives_every_schema_our_fingerprint(jar: Path) -> None:
     files = [schemas.path(name) for name in schemas.names()]
     told = avro_tools(jar, "fingerprint", "--fingerprint", "CRC-64-AVRO", *files).decode().split()
     assert told[::2] == [schema_fingerprint(schemas.load(name)).hex() for name in schemas.names()]
+
+
+def test_java_reads_our_recordings(jar: Path, tmp_path: Path) -> None:
+    path = tmp_path / "recording.avro"
+    writer = RecordingWriter.create(path, {"topic": "audio"})
+    for offset in range(3):
+        writer.write(KafkaRecord("audio", 1, offset, 5, 0, b"s", None, (("h", None), ("i", b"1"))))
+    writer.finish()
+    told = [json.loads(line) for line in avro_tools(jar, "tojson", path).splitlines()]
+    assert [(one["partition"], one["offset"], one["key"], one["value"]) for one in told] == [
+        (1, offset, {"bytes": "s"}, None) for offset in range(3)
+    ]
+    assert told[0]["headers"] == [{"key": "h", "value": None}, {"key": "i", "value": {"bytes": "1"}}]
