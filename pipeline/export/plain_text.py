@@ -49,7 +49,8 @@ def _turn(turn: Turn) -> str:
     return f"[{clock(turn.start_time)}] {label}{turn.text}"
 
 
-def _gap(gap: Gap) -> str:
+def gap_line(gap: Gap) -> str:
+    """Where audio is missing, until when if that is known, and why."""
     if gap.end_time > gap.start_time:
         return f"[{clock(gap.start_time)}] (no audio until {clock(gap.end_time)}: {gap.reason})"
     return f"[{clock(gap.start_time)}] (audio missing, length unknown: {gap.reason})"
