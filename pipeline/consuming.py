@@ -44,7 +44,7 @@ from typing import Any
 from connectors.kafka.client import ClientConfig
 from connectors.kafka.positions import COMMITTED, parse_start, parse_stop
 from connectors.kafka.records import KafkaRecord
-from connectors.kafka.topic_reader import TopicReader
+from connectors.kafka.topic_follower import TopicFollower
 from pipeline.elements import FinalTranscript
 from pipeline.errors import SettingsError, UnreadableRecord
 from pipeline.output_values import SessionEnded, final_of, session_ended_of
@@ -104,7 +104,7 @@ class FinalsConsumer:
         """Records that were skipped because they could not be decoded."""
         self.repeated = 0
         """Finals that were left out because the same had come before."""
-        self._reader = TopicReader(
+        self._reader = TopicFollower(
             kafka,
             topics,
             position,

@@ -55,6 +55,20 @@ class UnreadableRecord(PipelineError):
         self.reason = reason
 
 
+class UnrenamableRecord(PipelineError):
+    """A record that is no audio chunk, so that it cannot go under another session id."""
+
+    def __init__(self, topic: str, partition: int, offset: int, reason: str) -> None:
+        super().__init__(
+            f"--rename: {topic}-{partition} offset {offset} cannot be encoded anew: {reason} "
+            "(leave it out by --reason, or retry it without --rename)"
+        )
+        self.topic = topic
+        self.partition = partition
+        self.offset = offset
+        self.reason = reason
+
+
 class IllegalEvent(PipelineError):
     """An event that the state machine cannot have in its present state; nothing was changed."""
 

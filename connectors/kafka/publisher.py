@@ -27,7 +27,7 @@ _RECORD_OVERHEAD_BYTES = 100
 _GRACE_SECONDS = 2.0
 """How much longer than the producer's own delivery timeout an acknowledgement is waited for."""
 
-Headers = Sequence[tuple[str, bytes | None]]
+Headers = Sequence[tuple[str, bytes]]
 UNDELIVERABLE = (RecordTooLarge, UnknownTopic)
 """What no retry mends, and what says nothing about other records."""
 _ABANDON_SECONDS = 1.0
@@ -140,7 +140,7 @@ class Publisher:
         if self._unknown_topics and self._unknown_topics.get(topic, 0.0) > time.monotonic():
             raise UnknownTopic(topic, "topic of the record", self._config.bootstrap_servers)
         size = _RECORD_OVERHEAD_BYTES + len(key or b"") + len(value or b"")
-        size += sum(len(name) + len(content or b"") for name, content in headers)
+        size += sum(len(name) + len(content) for name, content in headers)
         producer = self._reserve(topic, size)
         try:
             future = producer.client.send(

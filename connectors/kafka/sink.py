@@ -146,5 +146,4 @@ class _PublishOrReturn(beam.DoFn):
     def _return(self, record: publisher.Record, error: KafkaConnectorError) -> UndeliverableRecord:
         self._returned.inc()
         topic, key, value, headers = record
-        kept = [(name, content or b"") for name, content in headers]
-        return UndeliverableRecord(topic, key, value, kept, type(error).__name__, str(error))
+        return UndeliverableRecord(topic, key, value, list(headers), type(error).__name__, str(error))

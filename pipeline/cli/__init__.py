@@ -21,12 +21,12 @@ from typer.main import get_command
 
 from connectors.kafka.errors import KafkaConnectorError
 from connectors.transcribe.errors import TranscribeError
-from pipeline.cli import consume, export, run, schemas, transcribe
+from pipeline.cli import consume, dlq, export, run, schemas, transcribe
 from pipeline.errors import PipelineError, SettingsError
 from schemas.errors import SchemaError
 
 COMMAND_GROUP = "medstream.commands"
-BUILT_IN = ("consume", "export", "run", "schemas", "transcribe")
+BUILT_IN = ("consume", "dlq", "export", "run", "schemas", "transcribe")
 EXPECTED_ERRORS = (PipelineError, KafkaConnectorError, SchemaError, TranscribeError)
 
 app = typer.Typer(
@@ -37,6 +37,7 @@ app = typer.Typer(
 )
 for _built_in in (consume, export, run, transcribe):
     app.add_typer(_built_in.app)  # without a name: its command becomes one of the root
+app.add_typer(dlq.app, name="dlq")
 app.add_typer(schemas.app, name="schemas")
 
 

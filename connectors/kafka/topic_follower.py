@@ -1,6 +1,6 @@
 """Read whole topics outside Beam: for applications and tools, live or up to an end.
 
-A `TopicReader` assigns itself every partition of its topics, also those that are added while it reads, and
+A `TopicFollower` assigns itself every partition of its topics, also those that are added while it reads, and
 hands out committed records only. Nothing is committed for its group unless `commit` is called.
 
 It takes no part in a consumer group's sharing of partitions: each reader has all of them, and a group id is
@@ -38,7 +38,7 @@ _GROUP_TAKEN = (
 )
 
 
-class TopicReader:
+class TopicFollower:
     """All records of some topics, each partition in its order. Not thread-safe.
 
     `topics`: name → the option or argument it comes from, for error messages. `stop`: without one it goes on
@@ -80,7 +80,7 @@ class TopicReader:
             raise
         self._later = Position(COMMITTED) if start.kind == COMMITTED else Position(EARLIEST)
 
-    def __enter__(self) -> TopicReader:
+    def __enter__(self) -> TopicFollower:
         return self
 
     def __exit__(
