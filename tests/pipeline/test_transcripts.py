@@ -51,8 +51,10 @@ def test_a_session_that_goes_on_is_not_complete() -> None:
 def test_an_id_used_again_ends_with_its_later_count() -> None:
     transcripts = Transcripts([a_final(0, "one", 1.0), an_end(1), a_final(1, "again", 0.0), an_end(2)])
     transcripts.add(an_end(1))  # the first end, repeated
-    assert transcripts.session("session-1").summary is not None
-    assert transcripts.session("session-1").missing == ()
+    summary = transcripts.session("session-1").summary
+    assert summary is not None
+    assert summary.segments == 2
+    assert transcripts.session("session-1").complete
     transcripts.forget("session-1")
     assert "session-1" not in transcripts
     with pytest.raises(KeyError):
