@@ -213,6 +213,11 @@ class FinalTranscript:
         """Identity for idempotent consumers: the same segment has the same id whenever it is sent again."""
         return f"{self.session_id}/{self.segment_index}"
 
+    @property
+    def text(self) -> str:
+        """What was said, in the best reading; empty if there is none."""
+        return self.alternatives[0].transcript if self.alternatives else ""
+
 
 @dataclass(frozen=True, slots=True)
 class PartialTranscript:

@@ -1,9 +1,9 @@
 """Errors of the pipeline: one root, values as attributes, no patient data in any message.
 
 `PipelineError` is the root. `ChunkRejected` is what sends one record to the dead-letter topic;
-`SettingsError` is a mistake of the person who started the job, `JobFailed` the end
-of a job that ran; `IllegalEvent` is a defect of the caller of a
-state machine.
+`SettingsError` is a mistake of the person who started the job, `JobFailed` the end of a job that ran;
+`UnreadableRecord` is a record of an output topic that cannot be decoded; `IllegalEvent` is a defect of the
+caller of a state machine.
 """
 
 from __future__ import annotations
@@ -39,6 +39,33 @@ class ChunkRejected(PipelineError):
     def __init__(self, error_class: str, reason: str) -> None:
         super().__init__(f"{error_class}: {reason}")
         self.error_class = error_class
+        self.reason = reason
+
+
+class UnreadableRecord(PipelineError):
+    """A record of an output topic that cannot be decoded; `reason` says why, never with its bytes."""
+
+    def __init__(self, topic: str, partition: int, offset: int, reason: str) -> None:
+        super().__init__(
+            f"{topic}-{partition} offset {offset}: {reason} (--on-unreadable skip goes on without it)"
+        )
+        self.topic = topic
+        self.partition = partition
+        self.offset = offset
+        self.reason = reason
+
+
+class UnrenamableRecord(PipelineError):
+    """A record that is no audio chunk, so that it cannot go under another session id."""
+
+    def __init__(self, topic: str, partition: int, offset: int, reason: str) -> None:
+        super().__init__(
+            f"--rename: {topic}-{partition} offset {offset} cannot be encoded anew: {reason} "
+            "(leave it out by --reason, or retry it without --rename)"
+        )
+        self.topic = topic
+        self.partition = partition
+        self.offset = offset
         self.reason = reason
 
 

@@ -47,7 +47,7 @@ def final_lines(final: FinalTranscript) -> list[str]:
         return [_line(final.start_time, final.end_time, final.channel_id, final.alternatives[0].transcript)]
     return [
         _line(turn[0].start_time, turn[-1].end_time, final.channel_id, join_items(turn), speaker)
-        for speaker, turn in _turns(items)
+        for speaker, turn in turns(items)
     ]
 
 
@@ -63,7 +63,7 @@ def _line(start: float, end: float, channel_id: str | None, text: str, speaker: 
     return _printable(f"[{clock(start)}–{clock(end)}]{channel}{label} {text}")
 
 
-def _turns(items: tuple[MedicalItem, ...]) -> Iterator[tuple[str, tuple[MedicalItem, ...]]]:
+def turns(items: tuple[MedicalItem, ...]) -> Iterator[tuple[str, tuple[MedicalItem, ...]]]:
     """`(speaker, items)` of each turn; punctuation belongs to the words before it."""
     speaker = ""
     turn: list[MedicalItem] = []
@@ -98,7 +98,47 @@ def tail(line: str, width: int) -> str:
     return line if len(line) <= width else "…" + line[len(line) - width + 1 :]
 
 
+def final_lines_of_session(final: FinalTranscript, *, show_text: bool, revised: bool = False) -> list[str]:
+    """The segment's lines with its session before them; without `show_text` how many words there are.
+
+    `revised`: it replaces a segment that was shown.
+    """
+    mark = " (revised)" if revised else ""
+    lines = final_lines(final) if show_text else [masked_line(final)]
+    return [_printable(f"{final.session_id}{mark}  {line}") for line in lines]
+
+
+def masked_line(final: FinalTranscript) -> str:
+    """The segment's place on the timeline and its number of words."""
+    words = _count(word_count(final), "word", "words")
+    return _line(final.start_time, final.end_time, final.channel_id, f"({words})")
+
+
+def word_count(final: FinalTranscript) -> int:
+    """Pronounced words of the best reading."""
+    items = final.alternatives[0].items if final.alternatives else ()
+    return sum(item.type == ITEM_PRONUNCIATION for item in items)
+
+
+def session_ended_line(summary: SessionSummary) -> str:
+    """How a session ended."""
+    counts = [
+        _count(summary.segments, "segment", "segments"),
+        f"{summary.audio_seconds:.1f} s of audio",
+        _count(summary.streams, "stream", "streams"),
+    ]
+    if summary.gaps:
+        counts.append(_count(len(summary.gaps), "gap", "gaps"))
+    return _printable(f"{summary.session_id}  ended, {summary.reason}: {', '.join(counts)}")
+
+
 # JSON
+
+
+def masked_final_json(final: FinalTranscript) -> str:
+    """The final without its readings; `masked` says so, `words` how many words the best one has."""
+    record = final_record(final) | {"alternatives": [], "masked": True, "words": word_count(final)}
+    return _json("final_transcript", record)
 
 
 def final_json(final: FinalTranscript) -> str:

@@ -41,6 +41,7 @@ from pipeline.encoding import OutputEncoder, OutputRecord, now_ms
 from pipeline.errors import ChunkRejected
 from pipeline.heap_policy import bound_arenas
 from pipeline.job_metrics import count, measure, show_levels
+from pipeline.letter_selection import range_message
 from pipeline.live_session import LiveSession, Measured, Output
 from pipeline.live_streams import Runtime, runtime
 from pipeline.log_policy import pin_beam_loggers
@@ -338,12 +339,10 @@ class TranscribeFn(beam.DoFn):
                     yield self._dead_letter(record, rejection, live.session.session_id)
             case RejectSession(start_offset, end_offset, rejection):
                 count("sessions_rejected")
-                until = "on" if end_offset is None else f"to {end_offset}"
                 yield self._dead_letter(
                     self._position_of(live, start_offset),
                     ChunkRejected(
-                        rejection.error_class,
-                        f"the session from offset {start_offset} {until}: {rejection.reason}",
+                        rejection.error_class, range_message(start_offset, end_offset, rejection.reason)
                     ),
                     live.session.session_id,
                 )

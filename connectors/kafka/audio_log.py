@@ -67,7 +67,7 @@ class AudioLog:
         self,
         topic: str,
         partition: int,
-        key: bytes,
+        key: bytes | None,
         start_offset: int,
         end_offset: int,
         max_bytes: int = DEFAULT_MAX_BYTES,

@@ -9,6 +9,7 @@
     |   +-- InsecureConnection
     |   +-- InvalidPosition
     |   +-- UnknownTopic
+    |   +-- GroupInUse
     |   +-- WrongSecurityProtocol    TLS where the broker speaks none, a login where it takes none, ...
     |   +-- TlsFailed                certificates: ours, or the broker's
     |   +-- AuthenticationFailed
@@ -127,6 +128,17 @@ class UnknownTopic(SettingError):
         )
         self.topic = topic
         self.setting = setting
+
+
+class GroupInUse(SettingError):
+    """Offsets cannot be committed: the group's members share its partitions by subscription."""
+
+    def __init__(self, group_id: str) -> None:
+        super().__init__(
+            f"Cannot commit offsets of group {group_id!r} (--group-id): other consumers have subscribed with "
+            "this group. Give this reader a group of its own."
+        )
+        self.group_id = group_id
 
 
 class WrongSecurityProtocol(SettingError):

@@ -31,7 +31,7 @@ class LogSlice:
 class SliceRequest:
     """Records of `key`, start_offset <= offset < end_offset, at most about max_bytes of values at once."""
 
-    key: bytes = field(repr=False)
+    key: bytes | None = field(repr=False)
     start_offset: int
     end_offset: int
     max_bytes: int

@@ -21,12 +21,27 @@ from typer.main import get_command
 
 from connectors.kafka.errors import KafkaConnectorError
 from connectors.transcribe.errors import TranscribeError
-from pipeline.cli import config, doctor, inspect, record, replay, run, schemas, transcribe
+from pipeline.cli import (
+    config,
+    consume,
+    dlq,
+    doctor,
+    export,
+    inspect,
+    record,
+    replay,
+    run,
+    schemas,
+    transcribe,
+)
 from pipeline.errors import PipelineError, SettingsError
 from schemas.errors import SchemaError
 
 COMMAND_GROUP = "medstream.commands"
-BUILT_IN = ("config", "doctor", "inspect", "record", "replay", "run", "schemas", "transcribe")
+BUILT_IN = (
+    *("config", "consume", "dlq", "doctor", "export", "inspect"),
+    *("record", "replay", "run", "schemas", "transcribe"),
+)
 EXPECTED_ERRORS = (PipelineError, KafkaConnectorError, SchemaError, TranscribeError)
 
 app = typer.Typer(
@@ -35,8 +50,9 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for _built_in in (run, doctor, transcribe, record, replay, inspect):
+for _built_in in (run, doctor, consume, export, record, replay, inspect, transcribe):
     app.add_typer(_built_in.app)  # without a name: its command becomes one of the root
+app.add_typer(dlq.app, name="dlq")
 app.add_typer(schemas.app, name="schemas")
 app.add_typer(config.app, name="config")
 

@@ -14,6 +14,7 @@ CASES = [
     (errors.InsecureConnection("h:1", "PLAINTEXT"), False, "--insecure"),
     (errors.InvalidPosition("--stop-at", "soon", "expected one of end"), False, "--stop-at"),
     (errors.UnknownTopic("t", "--input-topic", "h:1"), False, "--input-topic"),
+    (errors.GroupInUse("g"), False, "--group-id"),
     (errors.AuthenticationFailed("h:1", "PLAIN", "me"), False, "sasl.jaas.config"),
     (errors.NotAuthorized("topic t", "h:1"), False, "ACL"),
     (errors.PartitionsChanged("t", 2, 3), False, "--progress-topic"),
