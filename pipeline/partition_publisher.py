@@ -16,6 +16,7 @@ import logging
 import queue
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass, replace
@@ -29,6 +30,7 @@ from connectors.kafka.errors import (
     ReadFailed,
 )
 from connectors.kafka.partitions import partition_for
+from pipeline.backoff import full_jitter
 from pipeline.encoding import OutputEncoder
 from pipeline.progress import Publication, SessionProgress, SessionStep, publish
 from schemas.errors import RegistryError
@@ -37,6 +39,7 @@ from schemas.serde import SingleObjectSerde
 _LOG = logging.getLogger(__name__)
 
 _MAX_STEPS = 500  # of one write
+_MAX_PAUSE_SECONDS = 1.0  # between attempts; the delivery itself has waited for the broker before
 _PURGE_SECONDS = 60.0
 _PURGE_AFTER_SECONDS = 3_600.0
 """A job that was away for long gets its old sessions again first; so long their markers stay."""
@@ -68,8 +71,8 @@ class Published:
 
 
 class PartitionPublisher:
-    """See the module. `delivery` is not open yet; failed writes are repeated for `delivery_seconds`. `clock`:
-    monotonic seconds; `wall_ms`: Unix time.
+    """See the module. `delivery` is not open yet; failed writes are repeated for `delivery_seconds`, with
+    pauses. `clock`: monotonic seconds; `wall_ms`: Unix time.
     """
 
     def __init__(
@@ -79,6 +82,7 @@ class PartitionPublisher:
         encoder: OutputEncoder,
         *,
         delivery_seconds: float = 30.0,
+        pause: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
         wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
@@ -86,6 +90,7 @@ class PartitionPublisher:
         self._delivery = delivery
         self._encoder = encoder
         self._delivery_seconds = delivery_seconds
+        self._pause = pause
         self._clock = clock
         self._wall_ms = wall_ms
         self._serde = SingleObjectSerde("session_progress")
@@ -145,7 +150,9 @@ class PartitionPublisher:
         except (KafkaConnectorError, RegistryError) as error:
             self._stop(error)
         except Exception as error:
-            _LOG.exception("A publisher failed unexpectedly")
+            # Where, but not what it says: a defect's message may quote the record that it stumbled over.
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            _LOG.error("A publisher failed: %s in %s:%s", type(error).__name__, place.name, place.lineno)
             self._stop(DeliveryFailed(self._place.finals_topic, type(error).__name__))
         else:
             self._stop(self._closing)
@@ -180,10 +187,10 @@ class PartitionPublisher:
     def _write_until_done(self, entries: Sequence[tuple[SessionStep, Future[Published], float]]) -> None:
         with self._lock:
             self._under_way = [future for _, future, _ in entries]
-        deadline, again = self._clock() + self._delivery_seconds, False
+        deadline, failures = self._clock() + self._delivery_seconds, 0
         while True:
             try:
-                if again:
+                if failures:
                     self._open()
                 self._write(entries)
                 return
@@ -191,7 +198,8 @@ class PartitionPublisher:
                 if self.closed or self._clock() >= deadline:
                     raise
                 _LOG.warning("Finals are written once more: %s", error)
-                again = True
+                failures += 1
+                self._pause(min(_MAX_PAUSE_SECONDS, full_jitter(failures)))
 
     def _write(self, entries: Sequence[tuple[SessionStep, Future[Published], float]]) -> None:
         if not self._delivery.is_current():

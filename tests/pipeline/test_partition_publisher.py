@@ -68,6 +68,9 @@ NAMES = sessions_of(PARTITION)
 ONE, OTHER = next(NAMES), next(NAMES)
 
 
+PAUSES: list[float] = []
+
+
 class Clock:
     seconds = 0.0
 
@@ -85,7 +88,9 @@ def clock() -> Clock:
 
 def publisher(delivery: ScriptedDelivery, clock: Clock, sessions: str | None = "ends") -> PartitionPublisher:
     place = OutputPartition("finals", sessions, "progress", PARTITION, COUNT, retention_seconds=2 * HOUR)
-    return PartitionPublisher(place, delivery, OutputEncoder(), clock=clock, wall_ms=clock.wall_ms)
+    return PartitionPublisher(
+        place, delivery, OutputEncoder(), pause=PAUSES.append, clock=clock, wall_ms=clock.wall_ms
+    )
 
 
 def step(name: str = ONE, start: int | None = None, *, ended: bool = False, **fields: Any) -> SessionStep:
@@ -170,6 +175,16 @@ def test_what_failed_is_written_once_more_after_reading_the_markers(clock: Clock
     assert publisher(delivery, clock).submit(step(start=0)).result(10).finals == 1
     assert delivery.opened == 3
     assert len(delivery.writes) == 1
+    assert len(PAUSES) >= 2
+    assert max(PAUSES) <= 1.0
+
+
+def test_a_defect_is_logged_without_what_it_quotes(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    delivery = ScriptedDelivery(fails=[ValueError("PATIENT-WORDS")])
+    failure = publisher(delivery, clock).submit(step(start=0)).exception(10)
+    assert isinstance(failure, DeliveryFailed)
+    assert "ValueError in write" in caplog.text
+    assert "PATIENT-WORDS" not in caplog.text + str(failure)
 
 
 def test_what_came_through_although_it_failed_is_not_written_again(clock: Clock) -> None:
