@@ -117,9 +117,9 @@ class FlinkJobServer(LocalServer):
             if connection.status == psutil.CONN_LISTEN
         }
         first = self._ports["rest"]
-        return [
-            f"http://127.0.0.1:{port}" for port in sorted(listening) if first <= port <= first + _REST_PORTS
-        ]
+        own = {self._ports[name] for name in _SERVICES}  # they may lie in that range, and never go
+        served = (port for port in sorted(listening - own) if first <= port <= first + _REST_PORTS)
+        return [f"http://127.0.0.1:{port}" for port in served]
 
     def jobs(self) -> list[FlinkJob]:
         """The jobs that have not ended yet; none when the server does not run."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 import sys
 from pathlib import Path
 
@@ -43,3 +45,28 @@ def test_where_nothing_runs_there_is_no_job_and_nothing_to_cancel(tmp_path: Path
 def test_the_job_endpoint_belongs_to_the_directory(tmp_path: Path) -> None:
     assert FlinkJobServer(tmp_path / "a").job_endpoint == FlinkJobServer(tmp_path / "a").job_endpoint
     assert FlinkJobServer(tmp_path / "a").job_endpoint != FlinkJobServer(tmp_path / "b").job_endpoint
+
+
+def test_a_service_whose_port_lies_among_the_rest_servers_is_none_of_them(tmp_path: Path) -> None:
+    """It would look like a job that never ends."""
+    rest = socket.create_server(("127.0.0.1", 0))
+    first = rest.getsockname()[1]
+    job = next(server for port in range(first + 1, first + 50) if (server := listen(port)))
+    ports = {"rest": first, "job": job.getsockname()[1], "artifact": 1, "expansion": 2}
+    (tmp_path / "ports.json").write_text(json.dumps(ports))
+
+    class ThisProcess(FlinkJobServer):
+        pid = os.getpid()
+
+        def is_running(self) -> bool:
+            return True
+
+    with rest, job:
+        assert ThisProcess(tmp_path).rest_urls() == [f"http://127.0.0.1:{first}"]
+
+
+def listen(port: int) -> socket.socket | None:
+    try:
+        return socket.create_server(("127.0.0.1", port))
+    except OSError:
+        return None
