@@ -2,6 +2,7 @@
 
 `PipelineError` is the root. `ChunkRejected` is what sends one record to the dead-letter topic;
 `SettingsError` is a mistake of the person who started the job, `JobFailed` the end of a job that ran;
+`FlinkUnreachable` and `FlinkRefused` are answers of a Flink that is operated;
 `UnreadableRecord` is a record of an output topic that cannot be decoded; `IllegalEvent` is a defect of the
 caller of a state machine.
 """
@@ -27,6 +28,29 @@ class JobFailed(PipelineError):
     """The runner reports that the job has ended in failure."""
 
     retryable = True
+
+
+class FlinkUnreachable(PipelineError):
+    """Flink's REST server does not answer, or something else does."""
+
+    retryable = True
+
+    def __init__(self, rest_url: str, reason: str) -> None:
+        super().__init__(
+            f"--flink-url: no answer from Flink at {rest_url}: {reason}. It is the address of the "
+            "JobManager's REST server, often port 8081"
+        )
+        self.rest_url = rest_url
+        self.reason = reason
+
+
+class FlinkRefused(PipelineError):
+    """Flink's REST server says no, or an operation that it had begun failed; `reason` in Flink's words."""
+
+    def __init__(self, rest_url: str, reason: str) -> None:
+        super().__init__(f"Flink at {rest_url}: {reason}")
+        self.rest_url = rest_url
+        self.reason = reason
 
 
 class ChunkRejected(PipelineError):

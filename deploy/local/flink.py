@@ -20,41 +20,23 @@ from pathlib import Path
 import psutil
 from rich.console import Console
 
+from deploy.local import flink_jvm
 from deploy.local.errors import ServerFailed
-from deploy.local.flink_jobs import FlinkJob, cancel, jobs_at
 from deploy.local.jars import FLINK_LOCK, ensure_jars
 from deploy.local.java import class_path, java_executable
 from deploy.local.processes import ChildProcess, accepts_connections, tail_of
 from deploy.local.server import LocalServer
 from deploy.local.worker import LOG_DIRECTORY_VARIABLE
+from pipeline.flink_rest import FlinkJob, cancel, jobs_at
 
 _MAIN_CLASS = "org.apache.beam.runners.flink.FlinkJobServerDriver"
 _SERVICES = ("job", "artifact", "expansion")
 _REST_PORTS = 50  # every job has a Flink, and every Flink a REST server
-_WORKER = "medstream-worker"
+WORKER = "medstream-worker"
 _POLL_SECONDS = 0.1
+EMBEDDED = "[local]"
 
-_JVM_OPTIONS = (
-    "-Xmx512m",
-    "-Xms96m",
-    "-XX:+UseSerialGC",
-    "-XX:TieredStopAtLevel=1",
-    *(
-        f"--add-opens=java.base/{package}=ALL-UNNAMED"
-        for package in (
-            "java.lang",
-            "java.lang.invoke",
-            "java.net",
-            "java.nio",
-            "java.util",
-            "java.util.concurrent",
-        )
-    ),
-    # At DEBUG Beam's operators and its gRPC print elements: patients' audio and words.
-    "-Dorg.slf4j.simpleLogger.log.org.apache.beam=info",
-    "-Dorg.slf4j.simpleLogger.showDateTime=true",
-    "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSS",
-)
+_HEAP = ("-Xmx512m", "-Xms96m")
 
 
 class FlinkJobServer(LocalServer):
@@ -66,12 +48,17 @@ class FlinkJobServer(LocalServer):
         self,
         directory: Path,
         *,
+        master: str = EMBEDDED,
         job_server_jar: Path | None = None,
         java: Path | None = None,
         console: Console | None = None,
         detached: bool = False,
     ) -> None:
+        """`master`: `host:port` of a Flink's REST server to submit to, instead of one per job inside of this
+        process.
+        """
         super().__init__(directory, detached=detached)
+        self._master = master
         self._job_server_jar = job_server_jar
         self._java = java
         self._console = console
@@ -111,6 +98,8 @@ class FlinkJobServer(LocalServer):
         """Addresses of the REST servers: one for the Flink of each job that runs."""
         if not self.is_running():
             return []
+        if self._master != EMBEDDED:
+            return [f"http://{self._master}"]  # of the cluster; it does not go when a job ends
         listening = {
             connection.laddr.port
             for connection in psutil.Process(self.pid).net_connections("tcp")
@@ -135,16 +124,16 @@ class FlinkJobServer(LocalServer):
         for job in cancelled:
             cancel(job)
         deadline = time.monotonic() + timeout_seconds
-        while self.is_running() and (self.rest_urls() or self._workers()):
+        while self.is_running() and (self.rest_urls() or self.workers()):
             if time.monotonic() > deadline:
                 reason = f"did not cancel its jobs within {timeout_seconds:.0f} s"
                 raise ServerFailed(self.name, reason, self.log_path, tail_of(self.log_path))
             time.sleep(_POLL_SECONDS)
         return cancelled
 
-    def _workers(self) -> list[psutil.Process]:
-        """The Python workers that run; the server's other child is its guard."""
-        return [child for child in psutil.Process(self.pid).children() if _is_worker(child)]
+    def workers(self) -> list[psutil.Process]:
+        """The Python workers that run in this Flink."""
+        return workers_below(self.pid)
 
     def _launch(self) -> ChildProcess:
         jars = (
@@ -155,7 +144,8 @@ class FlinkJobServer(LocalServer):
             self.name,
             [
                 java_executable(self._java),
-                *_JVM_OPTIONS,
+                *_HEAP,
+                *flink_jvm.OPTIONS,
                 f"-Djava.io.tmpdir={temporary}",
                 *("-cp", class_path(jars), _MAIN_CLASS),
                 "--job-host=localhost",
@@ -165,7 +155,7 @@ class FlinkJobServer(LocalServer):
                     if service in _SERVICES
                 ),
                 f"--artifacts-dir={self._directory_for('artifacts')}",
-                "--flink-master=[local]",
+                f"--flink-master={self._master}",
                 f"--flink-conf-dir={self._write_configuration(temporary)}",
             ],
             log_path=self.log_path,
@@ -184,26 +174,27 @@ class FlinkJobServer(LocalServer):
     def _write_configuration(self, temporary: Path) -> Path:
         rest_port = self._ports["rest"]
         settings = {
-            "state.checkpoint-storage": "filesystem",
-            "state.checkpoints.dir": self._directory_for("checkpoints").as_uri(),
-            "state.savepoints.dir": self._directory_for("savepoints").as_uri(),
-            "state.checkpoints.num-retained": "3",
-            "restart-strategy.type": "fixed-delay",
-            "restart-strategy.fixed-delay.delay": "1 s",
-            "restart-strategy.fixed-delay.attempts": "2147483647",
+            **flink_jvm.state_settings(self._directory_for("checkpoints"), self._directory_for("savepoints")),
             "rest.bind-address": "127.0.0.1",
             "rest.bind-port": f"{rest_port}-{rest_port + _REST_PORTS}",
             "io.tmp.dirs": str(temporary),
         }
-        folder = self._directory_for("conf")
-        text = "".join(f"{key}: {value}\n" for key, value in settings.items())
-        (folder / "flink-conf.yaml").write_text(text)
-        return folder
+        return flink_jvm.write_configuration(self.directory / "conf", settings)
 
 
-def _is_worker(process: psutil.Process) -> bool:
+def workers_below(pid: int) -> list[psutil.Process]:
+    """The Python workers among the descendants of a process; none when that is gone."""
     try:
-        return any(Path(argument).name == _WORKER for argument in process.cmdline())
+        return [child for child in psutil.Process(pid).children(recursive=True) if is_worker(child)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def is_worker(process: psutil.Process) -> bool:
+    """Whether it is a Python worker of a job, and lives."""
+    try:
+        arguments = process.cmdline()
+        return process.is_running() and any(Path(argument).name == WORKER for argument in arguments)
     except psutil.Error:  # gone meanwhile
         return False
 
@@ -223,7 +214,7 @@ def pipeline_options(
     restart with a source partition that was never read again.
     """
     worker = {
-        "command": str(Path(sys.executable).with_name(_WORKER)),
+        "command": str(Path(sys.executable).with_name(WORKER)),
         "env": dict(worker_environment or {}),
     }
     return [

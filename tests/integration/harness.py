@@ -18,6 +18,7 @@ import psutil
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from deploy.local.flink import FlinkJobServer
+from deploy.local.flink_cluster import FlinkCluster
 from deploy.local.kafka import KafkaBroker
 from deploy.local.processes import ChildProcess
 from deploy.local.transcribe.process import REGION, EndpointProcess
@@ -311,15 +312,14 @@ class Job:
     topics: Topics
     player: Player
     outputs: Outputs
-    flink: FlinkJobServer
+    flink: FlinkJobServer | FlinkCluster
     process: ChildProcess
     log_path: Path
     workers: Path = field(default=Path())
 
     def worker_processes(self) -> list[psutil.Process]:
         """The Python workers that the job's Flink has started."""
-        flink = psutil.Process(self.flink.pid)
-        return [child for child in flink.children(recursive=True) if is_worker(child)]
+        return self.flink.workers()
 
     def kill_workers(self) -> None:
         """kill -9 to every worker; there must be one."""
@@ -329,18 +329,10 @@ class Job:
             worker.kill()
 
 
-def is_worker(process: psutil.Process) -> bool:
-    """Whether it is a Python worker of a job, and lives."""
-    try:
-        return process.is_running() and any("medstream-worker" in part for part in process.cmdline())
-    except psutil.Error:  # gone meanwhile
-        return False
-
-
 @contextmanager
 def running_job(
     broker: KafkaBroker,
-    flink: FlinkJobServer,
+    flink: FlinkJobServer | FlinkCluster,
     endpoint: EndpointProcess,
     directory: Path,
     *,

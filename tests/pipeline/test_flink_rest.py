@@ -9,8 +9,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from deploy.local.flink_jobs import jobs_at
 from deploy.local.processes import free_port
+from pipeline.flink_rest import jobs_at
 
 GRPC = b"\0\0\x12\4\0\0\0\0\0\0\3\x7f\xff\xff\xff\0\4\0\x10\0\0"  # settings, as a gRPC server begins
 JOBS = (

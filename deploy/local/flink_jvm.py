@@ -1,0 +1,49 @@
+"""What every JVM of Flink is started with here, and how its settings are written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+OPTIONS = (
+    "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=1",
+    *(
+        f"--add-opens=java.base/{package}=ALL-UNNAMED"
+        for package in (
+            "java.lang",
+            "java.lang.invoke",
+            "java.net",
+            "java.nio",
+            "java.util",
+            "java.util.concurrent",
+        )
+    ),
+    # At DEBUG Beam's operators and its gRPC print elements: patients' audio and words.
+    "-Dorg.slf4j.simpleLogger.log.org.apache.beam=info",
+    "-Dorg.slf4j.simpleLogger.showDateTime=true",
+    "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSS",
+)
+
+
+def state_settings(checkpoints: Path, savepoints: Path) -> dict[str, str]:
+    """Where state goes: files, as memory would hit Flink's 5 MB cap (Beam issue 27648); and restarts without
+    an end, a second apart.
+    """
+    return {
+        "state.checkpoint-storage": "filesystem",
+        "state.checkpoints.dir": checkpoints.as_uri(),
+        "state.savepoints.dir": savepoints.as_uri(),
+        "state.checkpoints.num-retained": "3",
+        "restart-strategy.type": "fixed-delay",
+        "restart-strategy.fixed-delay.delay": "1 s",
+        "restart-strategy.fixed-delay.attempts": "2147483647",
+    }
+
+
+def write_configuration(folder: Path, settings: Mapping[str, str]) -> Path:
+    """A configuration directory for Flink; returns `folder`, which is created."""
+    folder.mkdir(exist_ok=True)
+    text = "".join(f"{key}: {value}\n" for key, value in settings.items())
+    (folder / "flink-conf.yaml").write_text(text)
+    return folder
