@@ -11,9 +11,10 @@ from apache_beam.typehints import KV
 from connectors.kafka.sink import WriteToKafka
 from connectors.kafka.source import ReadFromKafka
 from pipeline.dead_letters import PublishDeadLetters
+from pipeline.keying import DEAD_LETTERS, KeyBySession
 from pipeline.publishing import PublishSessions
 from pipeline.settings import JobSettings
-from pipeline.transforms import DEAD_LETTERS, PARTIALS, STEPS, KeyBySession, TranscribeSessions
+from pipeline.transforms import PARTIALS, STEPS, TranscribeSessions
 from pipeline.unfinished_sessions import resume_offsets
 
 
@@ -46,6 +47,7 @@ class ReadAudioChunks(beam.PTransform):
                 start=settings.start,
                 start_no_later=partial(resume_offsets, settings),
                 stop_at=settings.stop_at,
+                drain=settings.drain,
                 discovery_interval_seconds=settings.discovery_interval_seconds,
                 group_id=settings.group_id,
                 on_lost_offsets=settings.on_lost_offsets,

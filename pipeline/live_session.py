@@ -114,6 +114,8 @@ class LiveSession:
         self.lock = threading.RLock()
         self.touched_at = time.monotonic()
         self.timer_due_at: float | None = None  # monotonic; None: no timer of this process is set
+        self.ends_with_input = False  # whether Beam's timer for the end of input is known to be set
+        self.end_polled_at = -math.inf
         self.stored: bytes | None = None  # the cursor as this one wrote it to the state last
         self._service = service
         self._log = log
@@ -166,6 +168,12 @@ class LiveSession:
         outputs = self._drain(now)
         heard_at = self._heard.get(self.session.partition)
         self._call(partial(self.session.handle_timer, now, source_at=heard_at), now, outputs)
+        return outputs
+
+    def suspend(self, now: float) -> list[Output]:
+        """Instead of `handle_timer`, when the job is drained, until the session is `at_rest`."""
+        outputs = self._drain(now)
+        self._call(partial(self.session.suspend, now), now, outputs)
         return outputs
 
     def record(self, offset: int) -> KafkaRecord | None:

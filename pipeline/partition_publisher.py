@@ -22,6 +22,7 @@ from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass, replace
 
 from connectors.kafka.delivery import Delivery, Message
+from connectors.kafka.drain_requests import DRAIN_KEY
 from connectors.kafka.errors import (
     BrokerUnreachable,
     DeliveryFailed,
@@ -164,7 +165,11 @@ class PartitionPublisher:
     def _open(self) -> None:
         table = self._delivery.open()
         found = table.values[self._place.partition]
-        markers = [SessionProgress.from_record(self._serde.decode(value)) for value in found.values()]
+        markers = [
+            SessionProgress.from_record(self._serde.decode(value))
+            for key, value in found.items()
+            if key != DRAIN_KEY
+        ]
         for marker in markers:
             if partition_for(marker.session_id.encode(), self._place.count) != self._place.partition:
                 raise PartitionsChanged(self._place.finals_topic, None, self._place.count)

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from connectors.kafka.delivery import PROGRESS_TOPIC
+from connectors.kafka.drain_requests import drain_topic
 from connectors.kafka.topics import topic_id
 from pipeline.checks import require
 from pipeline.kafka_checks import KafkaChecks
@@ -20,7 +22,8 @@ from pipeline.settings import EXACTLY_ONCE, JobSettings, Topics
 
 
 def check_job(settings: JobSettings) -> JobSettings:
-    """The settings with what was found out on the way: the output's partitions, the input topic's id.
+    """The settings with what was found out on the way: the output's partitions, the input topic's id, where
+    requests to drain will be.
 
     Raises SettingsError, TranscribeError, KafkaConnectorError or RegistryError with one sentence for the
     person at the keys.
@@ -38,7 +41,12 @@ def check_job(settings: JobSettings) -> JobSettings:
     )
     require(kafka.checks())
     audio_topic_id = topic_id(settings.kafka, topics.audio, setting="--input-topic")
-    return replace(settings, finals_partitions=kafka.partitions[topics.finals], audio_topic_id=audio_topic_id)
+    return replace(
+        settings,
+        finals_partitions=kafka.partitions[topics.finals],
+        audio_topic_id=audio_topic_id,
+        drain=drain_topic(settings.kafka, topics.progress, setting=PROGRESS_TOPIC),
+    )
 
 
 def check_service(service: ServiceSettings) -> None:

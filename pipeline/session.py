@@ -76,7 +76,7 @@ class Session(SessionActions):
     def needs_slot(self, now: float, *, arriving: bool = False) -> bool:
         """Whether the session would open a stream if it might; `arriving`: a batch is at hand."""
         wants = self.state is SessionState.WAITING or (arriving and self.state is SessionState.IDLE)
-        return wants and not self.holds_slot and now >= self._retry.retry_at
+        return wants and not self.holds_slot and not self._suspended and now >= self._retry.retry_at
 
     def slot_granted(self, now: float) -> list[Command]:
         """One stream may be opened: by the log that waits, or by the batch that follows at once."""
@@ -172,12 +172,10 @@ class Session(SessionActions):
 
     @property
     def failures(self) -> int:
-        """Failures in a row, as of now."""
         return self._retry.failures
 
     @property
     def last_failure(self) -> StreamFailure | None:
-        """Why the last stream was lost."""
         return self._retry.last_failure
 
     def _current(self, serial: int) -> StreamView | None:
@@ -236,7 +234,7 @@ class Session(SessionActions):
         self._begin(now)
         self._believe(stream)
         self._retry.forget()
-        self.holds_slot = self.state is SessionState.ROTATING
+        self.holds_slot = self.state is SessionState.ROTATING and not self._suspended
         self._go(SessionEvent.CLOSED)
         return self._answer()
 
@@ -298,8 +296,25 @@ class Session(SessionActions):
         elif not self._has_more and self._is_quiet_for(self._limits.idle_close_seconds):
             self._observe("streams_closed_idle")
             self._end_stream(stream, SessionEvent.END)
+        elif self._suspended:
+            self._cut(stream)
         else:
             self._rotate_if_due()
+
+    def suspend(self, now: float) -> list[Command]:
+        """Instead of `handle_timer`, when the job is drained, until `at_rest`: what was sent to a stream gets
+        its finals, but for the seam; the rest stays in the log, for the next job.
+        """
+        self._suspended = True
+        if self._stream is None:
+            self._feed.abandon_read()
+            self.holds_slot = False
+        return self.handle_timer(now)
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether a suspended session has nothing more to say."""
+        return self.state.finished or (self._suspended and self._stream is None)
 
     @property
     def _forget_at(self) -> float:
@@ -340,14 +355,19 @@ class Session(SessionActions):
             self._go(SessionEvent.AUDIO_LEFT)
         if self.state is SessionState.WAITING and self.holds_slot:
             self._go(SessionEvent.SLOT)
-        if self.state in (SessionState.RECOVERING, SessionState.BEHIND):
+        if self.state in (SessionState.RECOVERING, SessionState.BEHIND) and not self._stays_behind:
             self._catch_up()
         if self._has_more:
             return
         if self._feed.end_marked:
             self._end_session(END_OF_SESSION)
-        elif self._is_quiet_for(self._limits.session_timeout_seconds):
+        elif not self._suspended and self._is_quiet_for(self._limits.session_timeout_seconds):
             self._end_session(SESSION_TIMEOUT)
+
+    @property
+    def _stays_behind(self) -> bool:
+        """Whether audio that is left in the log is the next job's."""
+        return self._suspended and self._feed.behind
 
     def _catch_up(self) -> None:
         """Read the log as there is room, until everything seen was sent.

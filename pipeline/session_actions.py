@@ -78,6 +78,7 @@ class SessionActions:
         self._covered_sample = self._covered()
         if cursor.format.channels > 1:  # a segment of another channel may have begun before
             self._covered_sample = min(self._covered_sample, cursor.resume.start_sample)
+        self._suspended = False  # the job is being drained
         self._stuck = False  # since the last rotation, which covered nothing of much, there was no final
         self._source_at: float | None = None
         self._excused_at: float | None = None  # the producer's pause began there by a broker's fault
@@ -199,11 +200,12 @@ class SessionActions:
 
     def _rotate_if_due(self) -> None:
         stream = self._stream
-        if (
-            stream is not None
-            and stream.state is StreamState.OPEN
-            and stream.wants_rotation(self._covered_sample, self._limits, self._now)
-        ):
+        if stream is not None and stream.wants_rotation(self._covered_sample, self._limits, self._now):
+            self._cut(stream)
+
+    def _cut(self, stream: StreamView) -> None:
+        """End an open stream wherever it is; what is near the seam will be heard again on the next."""
+        if stream.state is StreamState.OPEN:
             stream.cut(stuck=self._stuck)
             self._observe("rotations")
             self._end_stream(stream, SessionEvent.ROTATE)

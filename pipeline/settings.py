@@ -6,6 +6,7 @@ import uuid
 from dataclasses import dataclass, field
 
 from connectors.kafka.client import ClientConfig
+from connectors.kafka.drain_requests import DrainTopic
 from pipeline.elements import SessionSettings
 from pipeline.limits import SessionLimits
 from pipeline.service import ServiceSettings
@@ -43,7 +44,8 @@ class JobSettings:
     were read. `max_live_streams` and `max_stream_opens_per_second` hold for each worker process
     (`stream_slots`).
     `sink_id` names the job's transactions; the topic of finals when not given. `finals_partitions` and
-    `audio_topic_id` (Kafka's own id of the input topic) are found out before the job is submitted.
+    `audio_topic_id` (Kafka's own id of the input topic) are found out before the job is submitted, and so is
+    `drain`: where the job hears that it should drain.
     """
 
     kafka: ClientConfig
@@ -65,6 +67,7 @@ class JobSettings:
     progress_retention_seconds: float = 86_400.0
     finals_partitions: int = 1
     audio_topic_id: str = ""
+    drain: DrainTopic | None = None
     job_id: str = field(default_factory=lambda: str(uuid.uuid4()))
 
     def __post_init__(self) -> None:

@@ -23,6 +23,7 @@ from apache_beam.utils.timestamp import Timestamp
 
 from connectors.kafka.audio_log import AudioLog
 from connectors.kafka.client import ClientConfig
+from connectors.kafka.drain_requests import drain_watch
 from connectors.kafka.records import NO_TIMESTAMP, KafkaRecord
 from pipeline.backoff import full_jitter
 from pipeline.commands import (
@@ -35,12 +36,13 @@ from pipeline.commands import (
     RejectSession,
 )
 from pipeline.cursor import SessionCursor
-from pipeline.decoding import ChunkDecoder, session_id_of
-from pipeline.elements import MISSING_KEY, AudioChunk
+from pipeline.decoding import ChunkDecoder
+from pipeline.elements import AudioChunk
 from pipeline.encoding import OutputEncoder, OutputRecord, now_ms
 from pipeline.errors import ChunkRejected
 from pipeline.heap_policy import bound_arenas
 from pipeline.job_metrics import count, measure, show_levels
+from pipeline.keying import DEAD_LETTERS
 from pipeline.letter_selection import range_message
 from pipeline.live_session import LiveSession, Measured, Output
 from pipeline.live_streams import Runtime, runtime
@@ -57,10 +59,10 @@ bound_arenas()
 
 STEPS = "steps"
 PARTIALS = "partials"
-DEAD_LETTERS = "dead_letters"
 
 _END_OF_TIME = GlobalWindow().max_timestamp()
 _END_POLL_SECONDS = 0.05
+_END_ROUND_SECONDS = 0.2  # a session is not asked more often; while there are few, that is waited for
 _TIMER_SLACK_SECONDS = 0.05  # a timer this close to the wanted moment is not set again
 
 
@@ -68,30 +70,6 @@ _TIMER_SLACK_SECONDS = 0.05  # a timer this close to the wanted moment is not se
 def audio_log(config: ClientConfig) -> AudioLog:
     """One reader of the log per process and cluster, so that recoveries of one partition share a scan."""
     return AudioLog(config)
-
-
-class KeyBySession(beam.DoFn):
-    """`(key bytes, records)` of one poll to `(session_id, records)`; records without a usable key are
-    rejected.
-    """
-
-    def __init__(self, settings: JobSettings) -> None:
-        self._settings = settings
-
-    def setup(self) -> None:
-        self._encoder = OutputEncoder(self._settings.topics, self._settings.serdes)
-
-    def process(self, element: tuple[bytes | None, Sequence[Any]]) -> Iterator[Any]:
-        _, records = element
-        try:
-            session_id = session_id_of(KafkaRecord.from_tuple(records[0]))
-        except ChunkRejected as rejection:
-            for fields in records:
-                record = KafkaRecord.from_tuple(fields)
-                letter = self._encoder.dead_letter(record, stage_of(MISSING_KEY), rejection, None)
-                yield beam.pvalue.TaggedOutput(DEAD_LETTERS, letter)
-        else:
-            yield session_id, records
 
 
 class TranscribeFn(beam.DoFn):
@@ -135,8 +113,9 @@ class TranscribeFn(beam.DoFn):
             if live is None:
                 yield from self._reject_all(session_id, records)
                 return
-            if self._settings.stop_at is not None:
-                end.set(_END_OF_TIME)
+        if not live.ends_with_input:
+            live.ends_with_input = True
+            end.set(_END_OF_TIME)
         yield from self._step(live, lambda: live.receive(records, now), cursor, (poll, end), now)
 
     @on_timer(POLL)
@@ -161,19 +140,29 @@ class TranscribeFn(beam.DoFn):
         poll: Any = beam.DoFn.TimerParam(POLL),  # noqa: B008
         end: Any = beam.DoFn.TimerParam(END_OF_INPUT),  # noqa: B008
     ) -> Iterator[Any]:
-        """A bounded replay has no more input, and runners fire timers in event time only: so this one takes
-        the place of POLL, again and again, until the session is over.
-
-        A drained job has it not: its sessions go on with the next job, from their markers.
+        """There is no more input, and runners fire timers in event time only: so this one takes the place of
+        POLL, again and again, until the session is over, or, when the job is drained, until it rests: it goes
+        on with the next job, from its marker.
         """
         poll.clear()
         now = time.monotonic()
         live = self._live(session_id, cursor, now)
-        if live is None or live.session.state.finished:
+        if live is None or live.session.at_rest:
             return
-        time.sleep(_END_POLL_SECONDS)  # all sessions take turns, as fast as the runner calls
-        yield from self._step(live, lambda: live.handle_timer(now), cursor, None, now)
+        time.sleep(max(0.0, min(_END_POLL_SECONDS, live.end_polled_at + _END_ROUND_SECONDS - now)))
+        live.end_polled_at = now
+        go_on = live.suspend if self._is_drained() else live.handle_timer
+        yield from self._step(live, lambda: go_on(now), cursor, None, now)
         end.set(_END_OF_TIME)
+
+    def _is_drained(self) -> bool:
+        """Whether the input has ended although it has no end: someone asked, or the runner stops the job."""
+        return self._settings.stop_at is None or self._drain_request is not None
+
+    @property
+    def _drain_request(self) -> str | None:
+        place = self._settings.drain
+        return None if place is None else drain_watch(self._settings.kafka, place).request_id
 
     # Finding the live session
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 
 from connectors.kafka.compacted import read_table
 from connectors.kafka.delivery import PROGRESS_TOPIC
+from connectors.kafka.drain_requests import DRAIN_KEY
 from connectors.kafka.records import KafkaRecord
 from pipeline.progress import SessionProgress
 from pipeline.settings import JobSettings
@@ -49,7 +50,9 @@ def read_markers(settings: JobSettings) -> list[SessionProgress]:
     """All markers of the job's progress topic. Raises KafkaConnectorError."""
     serde = SingleObjectSerde("session_progress")
     table = read_table(settings.kafka, settings.topics.progress, setting=PROGRESS_TOPIC)
-    values = (value for partition in table.values.values() for value in partition.values())
+    values = (
+        value for partition in table.values.values() for key, value in partition.items() if key != DRAIN_KEY
+    )
     return [SessionProgress.from_record(serde.decode(value)) for value in values]
 
 

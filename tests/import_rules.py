@@ -176,6 +176,7 @@ CLOCK_WITHOUT_ARGUMENT = frozenset({"time.gmtime", "time.ctime", "time.asctime"}
 EVERYWHERE, IN_FUNCTIONS = "everywhere", "in functions only"
 LIBRARIES: dict[str, dict[str, str]] = {
     "apache_beam": {
+        "pipeline.keying": EVERYWHERE,
         "pipeline.transforms": EVERYWHERE,
         "pipeline.publishing": EVERYWHERE,
         "pipeline.dead_letters": EVERYWHERE,

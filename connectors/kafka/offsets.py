@@ -15,7 +15,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from kafka import OffsetAndMetadata, TopicPartition
 from kafka import errors as kafka_errors
@@ -149,6 +149,11 @@ def list_partitions(
     return [(place, offsets.start, offsets.log_end) for place, offsets in resolved]
 
 
+class _Commit(NamedTuple):
+    offset: int
+    metadata: str
+
+
 class GroupOffsets:
     """Commits the newest offsets of one group from a thread of its own; failures are logged and left."""
 
@@ -160,8 +165,9 @@ class GroupOffsets:
         self._clock = clock
         self._lock = threading.Lock()
         self._gates: dict[TopicPartition, CommitGate] = {}
-        self._newest: dict[TopicPartition, int] = {}
-        self._done: dict[TopicPartition, int] = {}
+        self._newest: dict[TopicPartition, _Commit] = {}
+        self._done: dict[TopicPartition, _Commit] = {}
+        self._leaving: dict[TopicPartition, _Commit] = {}
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"commit-{group_id}", daemon=True)
@@ -188,10 +194,22 @@ class GroupOffsets:
         """Everything of the partition before `offset` is done."""
         place = TopicPartition(topic, partition)
         with self._lock:
-            if self._newest.get(place, self._done.get(place)) == offset:
+            leaving = self._leaving.get(place)
+            commit = _Commit(offset, leaving.metadata if leaving and offset >= leaving.offset else "")
+            if self._newest.get(place, self._done.get(place)) == commit:
                 return
-            self._newest[place] = offset
+            self._newest[place] = commit
         self._wake.set()
+
+    def left(self, topic: str, partition: int, offset: int, metadata: str) -> bool:
+        """The partition will be read no further than `offset`; whether that is committed, with `metadata`.
+
+        To be called, and bundles without records to be ended, until it is.
+        """
+        place, last = TopicPartition(topic, partition), _Commit(offset, metadata)
+        with self._lock:
+            self._leaving[place] = last
+            return self._done.get(place) == last
 
     def close(self) -> None:
         """Commit what is noted, then end the thread."""
@@ -212,11 +230,11 @@ class GroupOffsets:
         if consumer is not None:
             consumer.close(timeout_ms=_COMMIT_TIMEOUT_MS)
 
-    def _commit(self, consumer: Any, offsets: dict[TopicPartition, int]) -> Any:
+    def _commit(self, consumer: Any, offsets: dict[TopicPartition, _Commit]) -> Any:
         try:
             if consumer is None:
                 consumer = self._config.consumer(group_id=self._group_id)
-            entries = {place: OffsetAndMetadata(offset, "", -1) for place, offset in offsets.items()}
+            entries = {place: OffsetAndMetadata(*commit, -1) for place, commit in offsets.items()}
             consumer.commit(entries, timeout_ms=_COMMIT_TIMEOUT_MS)
             with self._lock:
                 self._done.update(offsets)

@@ -28,10 +28,9 @@ checkpoints.
 from __future__ import annotations
 
 import logging
-import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import apache_beam as beam
@@ -42,10 +41,11 @@ from apache_beam.typehints import KV
 from apache_beam.utils.timestamp import Duration, Timestamp
 
 from connectors.kafka.client import ClientConfig
+from connectors.kafka.drain_requests import left_metadata
 from connectors.kafka.errors import KafkaConnectorError, LostOffsets
 from connectors.kafka.offsets import find_topics, group_offsets, resolve
 from connectors.kafka.partition_range import UNBOUNDED
-from connectors.kafka.positions import COMMITTED, EARLIEST, Position, parse_start, parse_stop
+from connectors.kafka.positions import COMMITTED, EARLIEST, Position, parse_start
 from connectors.kafka.records import NO_TIMESTAMP, KafkaRecord
 from connectors.kafka.restrictions import (
     DiscoveryRestrictions,
@@ -54,79 +54,17 @@ from connectors.kafka.restrictions import (
     PartitionRestrictions,
     Reached,
 )
-from connectors.kafka.shared_consumer import DEFAULT_MAX_BYTES, Batch, shared_consumer
+from connectors.kafka.shared_consumer import Batch, shared_consumer
+from connectors.kafka.source_options import SourceOptions
 
 _LOG = logging.getLogger(__name__)
 
 _LATE_SECONDS = 5.0
 """On an idle partition the watermark stays this far behind the clock, for records on their way."""
-_MIN_DISCOVERY_SECONDS = 1.0
 _DEFER_SLACK_SECONDS = 0.2
 """Beam subtracts what the bundle still takes, and the Flink runner cuts the rest to whole seconds."""
 _GAUGE_SECONDS = 1.0
-
-
-StartNoLater = Callable[[], Mapping[tuple[str, int], int]]
-
-
-@dataclass(frozen=True, slots=True)
-class SourceOptions:
-    """What to read and how to pace it."""
-
-    config: ClientConfig
-    topics: tuple[str, ...] = ()
-    topic_pattern: str | None = None
-    """Instead of topics: a regular expression for whole names; internal topics never match."""
-    start: str = EARLIEST
-    """earliest, latest, committed (of `group_id`; earliest where the group has no offset), or
-    timestamp:MOMENT (`positions`). Partitions found later begin at their earliest record.
-    """
-    group_id: str | None = None
-    start_no_later: StartNoLater | None = None
-    """With committed: asked once for offsets, by topic and partition, that are to be read in any case, since
-    what was done with them is not finished.
-    """
-    stop_at: str | None = None
-    """None for a live topic; `end` to stop at the offsets that the partitions end with at start; a moment
-    (`positions`) to stop before the first record that is not older, in each partition.
-    """
-    discovery_interval_seconds: float | None = 10.0
-    """How often to look for new partitions and topics; None: once, at start, as with `stop_at='end'`."""
-    on_lost_offsets: str = "fail"
-    """fail or skip, when retention removed records before they were read."""
-    poll_timeout_ms: int = 100
-    """A busy partition ends a bundle at most once in this time."""
-    idle_poll_timeout_ms: int = 1_000
-    """An idle partition ends a bundle at most once in this time, unless another one of the process has
-    data.
-    """
-    max_records_per_bundle: int = 2_000
-    max_bytes_per_bundle: int = DEFAULT_MAX_BYTES
-    """Of keys, values and headers; a larger record is a bundle by itself."""
-
-    def __post_init__(self) -> None:
-        if bool(self.topics) == (self.topic_pattern is not None):
-            raise ValueError("either topics or topic_pattern is needed")
-        if self.topic_pattern is not None:
-            try:
-                re.compile(self.topic_pattern)
-            except re.error as error:
-                raise ValueError(f"topic_pattern is no regular expression: {error}") from None
-        if parse_start(self.start).kind == COMMITTED and self.group_id is None:
-            raise ValueError("start='committed' needs a group_id")
-        if self.stop_at is not None:
-            parse_stop(self.stop_at)
-        if self.on_lost_offsets not in ("fail", "skip"):
-            raise ValueError(f"on_lost_offsets is fail or skip, not {self.on_lost_offsets!r}")
-        interval = self.discovery_interval_seconds
-        if interval is not None and interval < _MIN_DISCOVERY_SECONDS:
-            raise ValueError(f"discovery_interval_seconds is at least {_MIN_DISCOVERY_SECONDS:g}, or None")
-        if self.max_records_per_bundle < 1 or self.max_bytes_per_bundle < 1:
-            raise ValueError("max_records_per_bundle and max_bytes_per_bundle are at least 1")
-
-    @property
-    def stop(self) -> Position | None:
-        return None if self.stop_at is None else parse_stop(self.stop_at)
+_LEAVING_SECONDS = 0.2  # between two looks whether the last offset of a partition is committed
 
 
 class ReadFromKafka(beam.PTransform):
@@ -195,6 +133,9 @@ class _DiscoverPartitions(beam.DoFn):
 
     def process(self, _: bytes, tracker: Any = _KNOWN, watermark: Any = _WATERMARK) -> Iterator[Any]:
         options, known, now = self._options, tracker.current_restriction(), time.time()
+        if known.listed and options.drain_request is not None:
+            tracker.try_claim(Listed(known, last=True))
+            return
         found: dict[str, int] | None
         try:
             found = find_topics(options.config, options.topics, options.topic_pattern)
@@ -275,6 +216,10 @@ class _ReadPartition(beam.DoFn):
         stop = tracker.current_restriction().stop
         if start >= stop:
             return
+        request_id = self._options.drain_request
+        if request_id is not None:
+            self._leave(topic, partition, request_id, finalizer, tracker)
+            return
         batch = _until(self._read(topic, partition, start, stop), stop)
         batch, ended = self._until_moment(batch, stop)
         if not tracker.try_claim(Reached(batch.next_offset, batch.log_end)):
@@ -289,6 +234,20 @@ class _ReadPartition(beam.DoFn):
         if batch.next_offset < stop and not ended:
             tracker.defer_remainder()
             return
+        tracker.try_claim(Reached(stop))
+        shared_consumer(self._options.config).release(topic, partition)
+
+    def _leave(self, topic: str, partition: int, request_id: str, finalizer: Any, tracker: Any) -> None:
+        """Read no further: end when the offset is committed, which takes some rounds of finalizers."""
+        offset, stop = tracker.current_restriction().start, tracker.current_restriction().stop
+        if self._options.group_id is not None:
+            group = group_offsets(self._options.config, self._options.group_id)
+            if not group.left(topic, partition, offset, left_metadata(request_id)):
+                time.sleep(_LEAVING_SECONDS)
+                tracker.try_claim(Reached(offset))
+                finalizer.register(group.bundle_ended(topic, partition, offset, offset))
+                tracker.defer_remainder()
+                return
         tracker.try_claim(Reached(stop))
         shared_consumer(self._options.config).release(topic, partition)
 

@@ -28,7 +28,8 @@ from connectors.kafka.partition_range import PartitionRange
 from connectors.kafka.publisher import Publisher
 from connectors.kafka.restrictions import PartitionTracker
 from connectors.kafka.shared_consumer import shared_consumer
-from connectors.kafka.source import SourceOptions, _ReadPartition
+from connectors.kafka.source import _ReadPartition
+from connectors.kafka.source_options import SourceOptions
 from deploy.local.kafka import KafkaBroker
 
 TOPIC = "bench"

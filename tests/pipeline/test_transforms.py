@@ -19,12 +19,13 @@ from connectors.kafka.client import ClientConfig
 from connectors.kafka.records import KafkaRecord
 from connectors.transcribe.errors import BadRequestError
 from pipeline import elements, transforms
+from pipeline.keying import DEAD_LETTERS, KeyBySession
 from pipeline.live_streams import Runtime
 from pipeline.outputs import stage_of
 from pipeline.progress import Opening, SessionProgress, SessionStep, publish
 from pipeline.service import ServiceSettings
 from pipeline.settings import JobSettings, Topics
-from pipeline.transforms import DEAD_LETTERS, PARTIALS, STEPS, KeyBySession, TranscribeFn
+from pipeline.transforms import PARTIALS, STEPS, TranscribeFn
 from pipeline.unfinished_sessions import UnfinishedSessions
 from schemas.errors import RegistryUnavailable
 from schemas.serde import SingleObjectSerde

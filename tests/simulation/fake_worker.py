@@ -212,6 +212,13 @@ class FakeLive:
         self._call(partial(self.session.handle_timer, source_at=self.worker.source_at), (), outputs, now)
         return outputs
 
+    def suspend(self, now: float) -> list[Command]:
+        """The job is drained."""
+        outputs: list[Command] = []
+        self._drain(outputs, now)
+        self._call(self.session.suspend, (), outputs, now)
+        return outputs
+
     def _keep(self, entries: Iterable[LogEntry]) -> None:
         self._records.update(entry.offset for entry in entries)
 

@@ -25,6 +25,7 @@ from tests.simulation.settings import WorldSettings
 _CURSORS = SingleObjectSerde("session_cursor")
 _TIMER_SLACK_SECONDS = 0.05  # as in the transform
 _BACKOFF_SECONDS = 5.0
+_DRAIN_SLACK_SECONDS = 6.0  # for a stream that is just being opened
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,6 +65,7 @@ class Job:
         self.after_bundle: Callable[[FakeLive], None] | None = None
         self.broker_away_until = 0.0
         self.tear: Callable[[FakeWorker], None] | None = None
+        self._drained: Callable[[], None] | None = None
         self._rng = rng
         self._scheduler = scheduler
         self._log = log
@@ -173,7 +175,7 @@ class Job:
     def _backoff(self, failures: int) -> float:
         return self._rng.uniform(0.0, min(_BACKOFF_SECONDS, 0.2 * 2 ** min(failures, 10)))
 
-    def _step(self, session_id: str, live: FakeLive, outputs: list[Command]) -> None:
+    def _step(self, session_id: str, live: FakeLive, outputs: list[Command], *, timers: bool = True) -> None:
         if self.tear is not None:
             self._tear(session_id, live, outputs, self.tear)
             return
@@ -184,7 +186,8 @@ class Job:
             if live.session.dirty:
                 self.write_state(session_id, live)
                 self.sink.write(step_of(session_id, self.state[session_id], outputs))
-            self._schedule(session_id, live)
+            if timers:
+                self._schedule(session_id, live)
         for output in outputs:
             self._publish(session_id, output)
         if self.after_bundle is not None:
@@ -236,6 +239,45 @@ class Job:
         live.max_read_bytes = max(live.max_read_bytes, read.max_bytes)
         live.deliver(LogRead(read.read_id, log))
 
+    # The end of a job, and the beginning of the next
+
+    def drain(self, drained: Callable[[], None]) -> None:
+        """The source stops, sessions say what is left to say and rest; then `drained` is called, in a world
+        whose workers have nothing of this job. A job that is restored meanwhile goes on with it.
+        """
+        self._drained = drained
+        self._epoch += 1
+        self._scheduler.after(0.0, self._suspend, self._epoch, self._scheduler.now)
+
+    def _suspend(self, epoch: int, since: float) -> None:
+        if epoch != self._epoch or self._drained is None:
+            return
+        restless = False
+        for session_id in list(self.state):
+            if self._owner(session_id).paused:
+                restless, since = True, self._scheduler.now
+                continue
+            live = self._live(session_id)
+            assert live is not None, "a session with state is restored"
+            if not live.session.at_rest:
+                restless = True
+                self._step(session_id, live, live.suspend(live.worker.now), timers=False)
+                if epoch != self._epoch:
+                    return
+        if not restless:
+            self._end()
+            return
+        allowed_seconds = self._settings.limits.drain_timeout_seconds + _DRAIN_SLACK_SECONDS
+        assert self._scheduler.now - since < allowed_seconds, "a drain comes to an end"
+        self._scheduler.after(self._rng.uniform(0.05, 0.5), self._suspend, epoch, since)
+
+    def _end(self) -> None:
+        assert self._drained is not None
+        drained, self._drained = self._drained, None
+        for worker in self.workers:
+            worker.kill()  # its process ends with the job
+        drained()
+
     # Checkpoints
 
     def checkpoint(self, published: dict[str, int]) -> Checkpoint:
@@ -248,6 +290,10 @@ class Job:
         self.position = checkpoint.position
         self.state, self.owners = dict(checkpoint.state), dict(owners)
         self.timers = {}
+        if self._drained is not None:
+            self.timers = dict(checkpoint.timers)
+            self._scheduler.after(0.0, self._suspend, self._epoch, self._scheduler.now)
+            return
         for session_id, due in checkpoint.timers.items():
             self._set_timer(session_id, max(due, self._scheduler.now))
         self._schedule_poll()

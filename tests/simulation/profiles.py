@@ -41,7 +41,15 @@ ORDERING = ProducerTrouble(
 )
 STREAMS = ServiceTrouble(fault_share=0.5, throttle_share=0.15, refuse_share=0.005, slow_share=0.1)
 WORKERS = WorkerTrouble(
-    kills=1, tears=1, restores=2, moves=2, pauses=1, stalls=2, broker_outages=1, read_failure_share=0.05
+    kills=1,
+    tears=1,
+    restores=2,
+    moves=2,
+    pauses=1,
+    stalls=2,
+    drains=2,
+    broker_outages=1,
+    read_failure_share=0.05,
 )
 
 

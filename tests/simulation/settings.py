@@ -60,6 +60,7 @@ class WorkerTrouble:
     moves: int = 0
     pauses: int = 0
     stalls: int = 0
+    drains: int = 0
     outages: int = 0
     breaks: int = 0
     broker_outages: int = 0

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _CALM_AFTER_SECONDS = 20.0  # behind the last record: from then on nothing new goes wrong
 
-_RESTORING = ("kill", "tear", "restore_under", "move", "pause_and_move")
+_RESTORING = ("kill", "tear", "restore_under", "move", "pause_and_move", "drain")
 
 
 class Troubles:
@@ -35,6 +35,7 @@ class Troubles:
             (plan.moves, self.move),
             (plan.pauses, self.pause_and_move),
             (plan.stalls, self.stall),
+            (plan.drains, self.drain),
             (plan.outages, self.outage),
             (plan.breaks, self.break_streams),
             (plan.broker_outages, self.broker_outage),
@@ -102,6 +103,10 @@ class Troubles:
         if not sleeper.paused:
             sleeper.paused = True
             self._world.scheduler.after(self._rng.uniform(0.2, 8.0), self._wake, sleeper)
+
+    def drain(self) -> None:
+        """The job is drained, and another one goes on from what it left, on other workers."""
+        self._world.job.drain(lambda: self._world.restore(self._latest(), self._shuffled()))
 
     def _wake(self, sleeper: FakeWorker) -> None:
         sleeper.paused = False

@@ -1,0 +1,42 @@
+"""The Beam DoFn between source and session engine: records by Kafka key become records by session id."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import apache_beam as beam
+
+from connectors.kafka.records import KafkaRecord
+from pipeline.decoding import session_id_of
+from pipeline.elements import MISSING_KEY
+from pipeline.encoding import OutputEncoder
+from pipeline.errors import ChunkRejected
+from pipeline.outputs import stage_of
+from pipeline.settings import JobSettings
+
+DEAD_LETTERS = "dead_letters"
+
+
+class KeyBySession(beam.DoFn):
+    """`(key bytes, records)` of one poll to `(session_id, records)`; records without a usable key are
+    rejected.
+    """
+
+    def __init__(self, settings: JobSettings) -> None:
+        self._settings = settings
+
+    def setup(self) -> None:
+        self._encoder = OutputEncoder(self._settings.topics, self._settings.serdes)
+
+    def process(self, element: tuple[bytes | None, Sequence[Any]]) -> Iterator[Any]:
+        _, records = element
+        try:
+            session_id = session_id_of(KafkaRecord.from_tuple(records[0]))
+        except ChunkRejected as rejection:
+            for fields in records:
+                record = KafkaRecord.from_tuple(fields)
+                letter = self._encoder.dead_letter(record, stage_of(MISSING_KEY), rejection, None)
+                yield beam.pvalue.TaggedOutput(DEAD_LETTERS, letter)
+        else:
+            yield session_id, records
