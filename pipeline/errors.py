@@ -9,6 +9,8 @@ caller of a state machine.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class PipelineError(Exception):
     """Root of everything this package raises. `retryable`: whether the same call may succeed later."""
@@ -51,6 +53,38 @@ class FlinkRefused(PipelineError):
         super().__init__(f"Flink at {rest_url}: {reason}")
         self.rest_url = rest_url
         self.reason = reason
+
+
+class JobNotFound(PipelineError):
+    """No job of this Flink, or more than one, is meant by the name or id that was given."""
+
+    def __init__(self, rest_url: str, wanted: str | None, found: Sequence[str]) -> None:
+        which = f"no running job {wanted!r}" if wanted else "no job runs" if not found else "several jobs run"
+        named = f"; there is: {', '.join(found)}" if found else ""
+        super().__init__(f"--job: {which} at {rest_url}{named}")
+        self.rest_url = rest_url
+        self.wanted = wanted
+        self.found = tuple(found)
+
+
+class StillRunning(PipelineError):
+    """What was asked of a job has not come about in time; it may still."""
+
+    retryable = True
+
+    def __init__(self, what: str, timeout_seconds: float, remedy: str) -> None:
+        super().__init__(f"{what} after {timeout_seconds:.0f} s (--timeout-seconds): {remedy}")
+        self.timeout_seconds = timeout_seconds
+
+
+class NoCheckpoint(PipelineError):
+    """There is nothing at this place that a job could be resumed from."""
+
+    def __init__(self, place: str) -> None:
+        super().__init__(
+            f"--resume-from: no checkpoint or savepoint that is complete (has _metadata) at or below {place}"
+        )
+        self.place = place
 
 
 class ChunkRejected(PipelineError):

@@ -189,6 +189,7 @@ LIBRARIES: dict[str, dict[str, str]] = {
         "connectors.kafka.source": EVERYWHERE,
         "connectors.kafka.sink": EVERYWHERE,
         "deploy.local.worker": EVERYWHERE,
+        "deploy.local.worker_pool": IN_FUNCTIONS,
         "deploy.local.jars": IN_FUNCTIONS,
     },
     "kafka": {

@@ -16,8 +16,10 @@ import logging
 import threading
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from kafka import TopicPartition
 from kafka import errors as kafka_errors
@@ -140,3 +142,48 @@ def drain_watch(config: ClientConfig, place: DrainTopic) -> DrainWatch:
         if found is None:
             found = _WATCHES[config, place] = DrainWatch(config, place)
         return found
+
+
+class LeftPartitions:
+    """How many partitions of `topic` a drained job has left, as its group's offsets tell. A context manager;
+    every call raises KafkaConnectorError.
+    """
+
+    def __init__(self, config: ClientConfig, topic: str, group_id: str, *, setting: str) -> None:
+        """`setting` is where the topic's name comes from."""
+        self._config = config
+        self._consumer: Any = config.consumer(group_id=group_id)
+        with self._mapped():
+            found = self._consumer.partitions_for_topic(topic)
+        if not found:
+            self.close()
+            raise UnknownTopic(topic, setting, config.bootstrap_servers)
+        self._places = [TopicPartition(topic, number) for number in sorted(found)]
+
+    @property
+    def count(self) -> int:
+        """Of the topic's partitions."""
+        return len(self._places)
+
+    def left(self, request_id: str) -> int:
+        """How many of them were left for this request."""
+        with self._mapped():
+            found = [self._consumer.committed(place, metadata=True) for place in self._places]
+        return sum(commit is not None and commit.metadata == left_metadata(request_id) for commit in found)
+
+    def close(self) -> None:
+        """Close the consumer."""
+        self._consumer.close(timeout_ms=1000)
+
+    @contextmanager
+    def _mapped(self) -> Iterator[None]:
+        try:
+            yield
+        except kafka_errors.KafkaError as error:
+            raise self._config.map_error(error) from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -49,16 +49,19 @@ class FlinkJobServer(LocalServer):
         directory: Path,
         *,
         master: str = EMBEDDED,
+        state_directory: Path | None = None,
         job_server_jar: Path | None = None,
         java: Path | None = None,
         console: Console | None = None,
         detached: bool = False,
     ) -> None:
         """`master`: `host:port` of a Flink's REST server to submit to, instead of one per job inside of this
-        process.
+        process. `state_directory`: where jobs keep checkpoints and savepoints; the job server decides that,
+        not the cluster. `directory` without.
         """
         super().__init__(directory, detached=detached)
         self._master = master
+        self._state = (state_directory or self.directory).absolute()
         self._job_server_jar = job_server_jar
         self._java = java
         self._console = console
@@ -174,7 +177,7 @@ class FlinkJobServer(LocalServer):
     def _write_configuration(self, temporary: Path) -> Path:
         rest_port = self._ports["rest"]
         settings = {
-            **flink_jvm.state_settings(self._directory_for("checkpoints"), self._directory_for("savepoints")),
+            **flink_jvm.state_settings(self._state / "checkpoints", self._state / "savepoints"),
             "rest.bind-address": "127.0.0.1",
             "rest.bind-port": f"{rest_port}-{rest_port + _REST_PORTS}",
             "io.tmp.dirs": str(temporary),

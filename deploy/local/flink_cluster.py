@@ -31,7 +31,7 @@ from deploy.local.java import class_path, java_executable
 from deploy.local.processes import ChildProcess, accepts_connections, tail_of
 from deploy.local.server import LocalServer
 from deploy.local.worker import LOG_DIRECTORY_VARIABLE
-from pipeline.flink_rest import FlinkJob, cancel, jobs_at, task_managers
+from pipeline.flink_rest import FlinkJob, cancel, jobs_at, task_managers, wait_for
 
 _JOB_MANAGER = "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint"
 _TASK_MANAGER = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
@@ -254,7 +254,10 @@ class FlinkCluster:
             for number in range(task_managers)
         ]
         self.job_server = FlinkJobServer(
-            self.directory / "jobserver", master=self.job_manager.rest_address, detached=detached
+            self.directory / "jobserver",
+            master=self.job_manager.rest_address,
+            state_directory=self.directory,
+            detached=detached,
         )
 
     @property
@@ -339,6 +342,14 @@ class FlinkCluster:
                 reason = f"has jobs or workers after {timeout_seconds:.0f} s"
                 raise ServerFailed(self.job_manager.name, reason, log, tail_of(log))
             time.sleep(_POLL_SECONDS)
+
+    def wait_for_task_managers(self, timeout_seconds: float = 30.0) -> None:
+        """Return when the JobManager has them all: after it was restarted, say. Raises ServerFailed."""
+        wanted = {manager.resource_id for manager in self.task_managers}
+        if not wait_for(lambda: task_managers(self.rest_url) >= wanted, timeout_seconds):
+            log = self.job_manager.log_path
+            reason = f"does not have its TaskManagers after {timeout_seconds:.0f} s"
+            raise ServerFailed(self.job_manager.name, reason, log, tail_of(log))
 
     def start(self) -> None:
         """Start all side by side, and wait until they serve. Raises what a server's start raises."""

@@ -28,6 +28,7 @@ from pipeline.cli import (
     doctor,
     export,
     inspect,
+    jobs,
     record,
     replay,
     run,
@@ -39,7 +40,7 @@ from schemas.errors import SchemaError
 
 COMMAND_GROUP = "medstream.commands"
 BUILT_IN = (
-    *("config", "consume", "dlq", "doctor", "export", "inspect"),
+    *("config", "consume", "dlq", "doctor", "export", "inspect", "jobs"),
     *("record", "replay", "run", "schemas", "transcribe"),
 )
 EXPECTED_ERRORS = (PipelineError, KafkaConnectorError, SchemaError, TranscribeError)
@@ -53,6 +54,7 @@ app = typer.Typer(
 for _built_in in (run, doctor, consume, export, record, replay, inspect, transcribe):
     app.add_typer(_built_in.app)  # without a name: its command becomes one of the root
 app.add_typer(dlq.app, name="dlq")
+app.add_typer(jobs.app, name="jobs")
 app.add_typer(schemas.app, name="schemas")
 app.add_typer(config.app, name="config")
 

@@ -14,6 +14,14 @@ BeamOption: TypeAlias = Annotated[
         envvar="MEDSTREAM_BEAM_OPTION",
     ),
 ]
+ResumeFrom: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        help="Go on from this savepoint or checkpoint of Flink (URI or path), or from the newest one below "
+        "this folder.",
+        envvar="MEDSTREAM_RESUME_FROM",
+    ),
+]
 
 
 def beam_flags(options: Iterable[str] | None, flags: Sequence[str]) -> list[str]:

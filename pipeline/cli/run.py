@@ -14,7 +14,7 @@ import typer
 from connectors.kafka.positions import COMMITTED
 from connectors.transcribe.endpoint import HTTP2
 from pipeline.cli import logs
-from pipeline.cli.beam_flags import BeamOption, beam_flags
+from pipeline.cli.beam_flags import BeamOption, ResumeFrom, beam_flags
 from pipeline.cli.delivery_options import Delivery, ProgressRetentionHours, ProgressTopic, SinkId
 from pipeline.cli.job_options import job_settings
 from pipeline.cli.kafka_options import CommandConfig, KafkaProperty, ShipCommandConfig
@@ -57,6 +57,7 @@ from pipeline.cli.settings_file import ConfigFile
 from pipeline.cli.source_options import DiscoveryIntervalSeconds, StartFrom, StopAt
 from pipeline.errors import JobFailed, SettingsError
 from pipeline.limits import SessionLimits
+from pipeline.retained_checkpoints import resume_path
 from pipeline.settings import AT_LEAST_ONCE, JobSettings
 from pipeline.stream_slots import MAX_LIVE_STREAMS, MAX_OPENS_PER_SECOND
 
@@ -142,6 +143,7 @@ def run(
     schema_registry_config: SchemaRegistryConfig = None,
     subject_name_strategy: SubjectNameStrategy = None,
     auto_register_schemas: AutoRegisterSchemas = False,
+    resume_from: ResumeFrom = None,
     beam_option: BeamOption = None,
     insecure: Insecure = False,
     config: ConfigFile = None,
@@ -153,7 +155,10 @@ def run(
         typer.echo(f"medstream: {sentence}", err=True)
     settings = job_settings(ctx.params)
     own_options = [name for parameter in ctx.command.params for name in parameter.opts]
-    submit(settings, beam_flags(beam_option, ctx.args), own_options)
+    flags = beam_flags(beam_option, ctx.args)
+    if resume_from is not None:
+        flags = [*flags, f"--savepoint_path={resume_path(resume_from)}"]
+    submit(settings, flags, own_options)
 
 
 def submit(settings: JobSettings, beam_flags: list[str], own_options: list[str]) -> None:

@@ -32,7 +32,7 @@ from pipeline.errors import SettingsError
 
 OPTION = "--config"
 _NOT_IN_A_FILE = frozenset({"config", "install-completion", "show-completion", "help"})
-_ALSO = {"doctor": ("run", "doctor"), "config": ("run",)}
+_ALSO = {"doctor": ("run", "doctor"), "config": ("run",), "jobs": ("run", "jobs")}
 """Commands that take the settings of another one."""
 _KINDS: dict[Any, tuple[tuple[type, ...], str]] = {
     bool: ((bool,), "true or false"),
