@@ -200,6 +200,58 @@ def test_a_pause_without_any_speech_covers_the_audio_all_the_same() -> None:
     assert session.take_snapshot().resume == Position(10, 10, 10 * CHUNK_SAMPLES, 1000)
 
 
+# Drain
+
+
+def test_a_suspended_session_gets_its_finals_but_for_the_seam_and_rests() -> None:
+    session = opened(20)
+    assert doings(session.suspend(2.0)) == [EndStream(1)]
+    assert not session.at_rest
+    finals = session.receive_results(1, [spoken("r1", 0.1, 0.5), spoken("r2", 1.4, 1.95)], 2.5)
+    assert kinds(finals) == ["EmitFinal", "EmitPartial"]  # the word at the seam may be half a word
+    assert doings(session.stream_closed(1, 3.0)) == []
+    assert session.at_rest
+    assert not session.holds_slot
+    cursor = session.take_snapshot()
+    assert 0.5 <= cursor.channel_end_times[""] < 1.4
+    assert 5 <= cursor.resume.offset < 14, "the next job hears the rest"
+
+
+def test_a_suspended_session_leaves_what_comes_in_the_log() -> None:
+    session = opened(10)
+    session.suspend(1.0)
+    session.stream_closed(1, 1.5)
+    assert session.receive_batch(entries([10]), 2.0) == []
+    assert not session.needs_slot(2.0, arriving=True)
+    assert session.suspend(3.0) == []
+    assert session.at_rest
+
+
+def test_a_suspended_session_whose_stream_is_just_opened_waits_for_it() -> None:
+    session = engine()
+    session.slot_granted(0.0)
+    session.receive_batch(entries(range(3)), 0.0)
+    assert session.suspend(0.1) == []
+    session.stream_opened(1, "stream-1", None, 0.2)
+    assert doings(session.suspend(0.3)) == [EndStream(1)]
+
+
+def test_a_suspended_session_that_waits_for_its_turn_rests_at_once() -> None:
+    session = opened(3)
+    session.stream_failed(1, RESET, 1.0)
+    assert session.state is SessionState.WAITING
+    assert session.suspend(60.0) == []
+    assert session.at_rest
+
+
+def test_a_suspended_session_that_has_all_its_audio_ends() -> None:
+    session = opened(10)
+    session.receive_batch([entry(10, end_of_session=True)], 1.0)
+    assert session.suspend(1.1) == []  # its stream is ending already
+    assert "EmitSessionEnded" in kinds(session.stream_closed(1, 2.0))
+    assert session.at_rest
+
+
 def test_chunks_that_meet_a_closing_stream_wait_for_the_next_one() -> None:
     session = opened(10)
     session.handle_timer(10.0)
