@@ -37,10 +37,10 @@ _JOB_MANAGER = "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntr
 _TASK_MANAGER = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
 _POOL_NAME = "medstream-worker-pool"
 _POLL_SECONDS = 0.1
+_FRAMEWORK_HEAP_MIB = 64
 _TASK_MANAGER_SIZES = {
     "taskmanager.cpu.cores": "1.0",
-    "taskmanager.memory.task.heap.size": "192m",
-    "taskmanager.memory.framework.heap.size": "64m",
+    "taskmanager.memory.framework.heap.size": f"{_FRAMEWORK_HEAP_MIB}m",
     "taskmanager.memory.framework.off-heap.size": "64m",
     "taskmanager.memory.task.off-heap.size": "0m",
     "taskmanager.memory.network.min": "32m",
@@ -135,7 +135,6 @@ class TaskManager(_FlinkProcess):
     """`number` from 0; ready once the JobManager has it."""
 
     main_class = _TASK_MANAGER
-    heap = ("-Xmx256m", "-Xms64m")
 
     def __init__(
         self,
@@ -145,6 +144,7 @@ class TaskManager(_FlinkProcess):
         slots: int,
         rest_url: str,
         *,
+        task_heap_mib: int,
         hosts: Mapping[str, str] | None,
         detached: bool,
     ) -> None:
@@ -154,6 +154,8 @@ class TaskManager(_FlinkProcess):
         self._shared = shared
         self.resource_id = f"taskmanager-{number}"
         self._slots = slots
+        self._task_heap_mib = task_heap_mib
+        self.heap = (f"-Xmx{task_heap_mib + _FRAMEWORK_HEAP_MIB}m", "-Xms64m")
         self._rest_url = rest_url
         self._hosts = hosts
 
@@ -165,6 +167,7 @@ class TaskManager(_FlinkProcess):
             "taskmanager.bind-host": "localhost",
             "taskmanager.resource-id": self.resource_id,
             "taskmanager.numberOfTaskSlots": str(self._slots),
+            "taskmanager.memory.task.heap.size": f"{self._task_heap_mib}m",
         }
 
     def _jvm_options(self) -> Sequence[str]:
@@ -223,6 +226,7 @@ class FlinkCluster:
         *,
         task_managers: int = 2,
         slots: int = 2,
+        task_heap_mib: int = 192,
         worker_pools: bool = False,
         worker_environment: Mapping[str, str] | None = None,
         detached: bool = False,
@@ -248,6 +252,7 @@ class FlinkCluster:
             TaskManager(
                 self.directory / f"taskmanager-{number}",
                 *(self.job_manager.shared, number, slots, self.rest_url),
+                task_heap_mib=task_heap_mib,
                 hosts={"localhost": "127.0.0.1", _POOL_NAME: addresses[number]} if worker_pools else None,
                 detached=detached,
             )

@@ -35,7 +35,7 @@ from pipeline.flink_rest import checkpoints
 from tests.integration.committed_reader import CommittedReader, assert_each_word_once
 from tests.integration.harness import Player, Session, Topics, marked_session, running_job
 
-SCREEN = Console(stderr=True)
+SCREEN = Console(stderr=True, width=200)
 ROUND_SECONDS = 240.0
 GROUPS = 5  # of sessions, which begin one after the other
 MIB = 1024 * 1024
@@ -99,7 +99,12 @@ def run(arguments: argparse.Namespace, directory: Path) -> dict[str, object]:
         EndpointProcess(
             directory / "endpoint", recogniser="markers", options=["--max-streams", "500"]
         ) as endpoint,
-        FlinkCluster(directory / "cluster", task_managers=arguments.task_managers, slots=2) as cluster,
+        FlinkCluster(
+            directory / "cluster",
+            task_managers=arguments.task_managers,
+            slots=2,
+            task_heap_mib=arguments.task_heap_mib,
+        ) as cluster,
     ):
         topics = Topics.create(broker, arguments.partitions)
         options = [f"--checkpointing_interval={arguments.checkpoint_seconds * 1000}"]
@@ -214,9 +219,10 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--warm-up-minutes", type=float, default=10.0)
     parser.add_argument("--sessions", type=int, default=50)
-    parser.add_argument("--partitions", type=int, default=4)
+    parser.add_argument("--partitions", type=int, default=2)
     parser.add_argument("--parallelism", type=int, default=2)
     parser.add_argument("--task-managers", type=int, default=2)
+    parser.add_argument("--task-heap-mib", type=int, default=1536, help="of each TaskManager: see the leak")
     parser.add_argument("--checkpoint-seconds", type=int, default=10)
     parser.add_argument("--delivery", default="exactly-once")
     parser.add_argument("--directory", type=Path, default=None, help="kept; a temporary one without")
