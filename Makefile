@@ -14,13 +14,13 @@ FUZZ_SECONDS ?= 600
 SPREAD := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit test-integration simulate prove-deliveries prove-outage lint format bench bench-replay fuzz mutate outage soak setup clean
+.PHONY: help demo test test-unit test-integration simulate prove-deliveries prove-outage lint format bench bench-replay fuzz mutate outage soak soak-job setup clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: .venv/.demo ## Recorded speech becomes finals through real Kafka, real Flink and a local endpoint (DEMO="--speed 2 --keep")
-	@$(BIN)/medstream demo $(DEMO)
+demo: .venv/.demo ## Recorded speech becomes finals through real Kafka, real Flink and a local endpoint (DEMO="--speed 2 --keep"; CLUSTER=1: Flink in processes of its own)
+	@$(BIN)/medstream demo $(if $(CLUSTER),--cluster) $(DEMO)
 
 test: .venv/.dev lint test-unit test-integration ## Everything CI runs: lint, types, unit, simulation, integration
 
@@ -69,6 +69,9 @@ mutate: .venv/.dev ## A million damaged records to the deserialisers (RECORDS=10
 
 outage: .venv/.dev ## A producer whose broker is stopped for a minute: memory and losses (OUTAGE_SECONDS=60)
 	$(BIN)/python -m tests.benchmarks.broker_outage --seconds $(or $(OUTAGE_SECONDS),60)
+
+soak-job: .venv/.dev ## A job on a Flink cluster for an hour: memory, heaps, checkpoints each minute (SOAK="--minutes 60")
+	$(BIN)/python -m tests.benchmarks.job_soak $(SOAK)
 
 soak: .venv/.dev ## 300 live streams of one process for ten minutes (STREAMS="--only websocket")
 	$(BIN)/python -m tests.benchmarks.streams --streams 300 --seconds 600 $(or $(STREAMS),--only http2)

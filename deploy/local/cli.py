@@ -46,6 +46,12 @@ def up(
     schema_registry: Annotated[
         bool, typer.Option("--schema-registry", help="With a schema registry (Apicurio, 159 MB).")
     ] = False,
+    cluster: Annotated[
+        bool,
+        typer.Option(
+            "--cluster", help="Flink as a cluster (a JobManager, two TaskManagers) instead of embedded."
+        ),
+    ] = False,
 ) -> None:
     """Start what does not run yet, and print the addresses."""
     console = Console(stderr=True, highlight=False)
@@ -55,6 +61,7 @@ def up(
             recogniser=recogniser,
             flink_job_server_jar=flink_job_server_jar,
             schema_registry=schema_registry,
+            cluster=cluster,
             detached=True,
             console=console,
         )

@@ -68,6 +68,11 @@ class FlinkJobServer(LocalServer):
         self._ports = self._ports_for([*_SERVICES, "rest"])
 
     @property
+    def servers(self) -> tuple[LocalServer, ...]:
+        """All its processes: one."""
+        return (self,)
+
+    @property
     def log_path(self) -> Path:
         return self.directory / "flink.log"
 

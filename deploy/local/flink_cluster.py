@@ -229,6 +229,7 @@ class FlinkCluster:
         task_heap_mib: int = 192,
         worker_pools: bool = False,
         worker_environment: Mapping[str, str] | None = None,
+        job_server_jar: Path | None = None,
         detached: bool = False,
         console: Console | None = None,
     ) -> None:
@@ -262,6 +263,7 @@ class FlinkCluster:
             self.directory / "jobserver",
             master=self.job_manager.rest_address,
             state_directory=self.directory,
+            job_server_jar=job_server_jar,
             detached=detached,
         )
 
@@ -347,6 +349,10 @@ class FlinkCluster:
                 reason = f"has jobs or workers after {timeout_seconds:.0f} s"
                 raise ServerFailed(self.job_manager.name, reason, log, tail_of(log))
             time.sleep(_POLL_SECONDS)
+
+    def adopt(self) -> bool:
+        """Take over the processes that run in this directory; whether all of them do, and serve."""
+        return all([server.adopt() for server in self.servers])
 
     def wait_for_task_managers(self, timeout_seconds: float = 30.0) -> None:
         """Return when the JobManager has them all: after it was restarted, say. Raises ServerFailed."""

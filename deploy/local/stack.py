@@ -23,6 +23,7 @@ from rich.console import Console
 
 from deploy.local.errors import StackAlreadyOwned
 from deploy.local.flink import FlinkJobServer
+from deploy.local.flink_cluster import FlinkCluster, JobManager
 from deploy.local.jars import FLINK_LOCK, KAFKA_LOCK, ensure_jars
 from deploy.local.kafka import KafkaBroker
 from deploy.local.registry import REGISTRY_LOCK, SchemaRegistryServer
@@ -54,7 +55,8 @@ def default_directory() -> Path:
 class LocalStack:
     """Kafka, Flink and endpoint in `directory`; as a context manager all serve inside the block.
 
-    A schema registry belongs to it if `schema_registry` says so, or the directory has one from before.
+    A schema registry belongs to it if `schema_registry` says so, or the directory has one from before; and
+    Flink is a cluster of processes, instead of embedded in the job server, if `cluster` says so, or was before.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class LocalStack:
         endpoint_options: Sequence[str] = (),
         flink_job_server_jar: Path | None = None,
         schema_registry: bool = False,
+        cluster: bool = False,
         detached: bool = False,
         console: Console | None = None,
     ) -> None:
@@ -73,9 +76,7 @@ class LocalStack:
         self._console = console
         self._own_job_server = flink_job_server_jar is not None
         self.kafka = KafkaBroker(self.directory / "kafka", detached=detached)
-        self.flink = FlinkJobServer(
-            self.directory / "flink", job_server_jar=flink_job_server_jar, detached=detached
-        )
+        self.flink = self._flink(flink_job_server_jar, cluster=cluster, detached=detached)
         self.endpoint = EndpointProcess(
             self.directory / "endpoint", recogniser=recogniser, options=endpoint_options, detached=detached
         )
@@ -84,9 +85,17 @@ class LocalStack:
             SchemaRegistryServer(folder, detached=detached) if schema_registry or folder.exists() else None
         )
 
+    def _flink(
+        self, job_server_jar: Path | None, *, cluster: bool, detached: bool
+    ) -> FlinkJobServer | FlinkCluster:
+        folder = self.directory / "cluster"
+        if cluster or folder.exists():
+            return FlinkCluster(folder, job_server_jar=job_server_jar, detached=detached)
+        return FlinkJobServer(self.directory / "flink", job_server_jar=job_server_jar, detached=detached)
+
     @property
     def servers(self) -> tuple[LocalServer, ...]:
-        return self.kafka, self.flink, self.endpoint, *self._optional
+        return self.kafka, *self.flink.servers, self.endpoint, *self._optional
 
     @property
     def _optional(self) -> tuple[LocalServer, ...]:
@@ -107,8 +116,8 @@ class LocalStack:
     def stop(self, report: Report = lambda _name, _text: None) -> None:
         """Stop every server of the directory, whoever started it; the data stays. Idempotent."""
         with self._owned():
-            # The job server first: a running job would only complain about the others going.
-            for server in (self.flink, self.endpoint, self.kafka, *self._optional):
+            # Flink first: a running job would only complain about the others going.
+            for server in (*reversed(self.flink.servers), self.endpoint, self.kafka, *self._optional):
                 server.adopt()
                 if server.is_running():
                     server.stop()
@@ -138,15 +147,20 @@ class LocalStack:
     def _addresses(self, server: LocalServer) -> dict[str, str]:
         if server is self.kafka:
             return {"bootstrap_servers": self.kafka.bootstrap_servers}
-        if server is self.flink:
-            return {"job_endpoint": self.flink.job_endpoint}
+        if isinstance(server, FlinkJobServer):
+            return {"job_endpoint": server.job_endpoint}
+        if isinstance(server, JobManager):
+            return {"flink_url": server.rest_url}
         if isinstance(server, SchemaRegistryServer):
             return {"schema_registry_url": server.url}
+        if server is not self.endpoint:
+            return {}
         return {"endpoint_url": self.endpoint.url, **self.endpoint.environment()}
 
     def _fetch_jars(self) -> None:
         """All jars under one progress bar, and in the thread that Ctrl-C interrupts."""
-        locks = [KAFKA_LOCK] if self._own_job_server else [KAFKA_LOCK, FLINK_LOCK]
+        embedded = self._own_job_server and isinstance(self.flink, FlinkJobServer)
+        locks = [KAFKA_LOCK] if embedded else [KAFKA_LOCK, FLINK_LOCK]
         locks += [] if self.registry is None else [REGISTRY_LOCK]
         ensure_jars(*locks, console=self._console)
 

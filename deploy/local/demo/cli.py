@@ -44,11 +44,18 @@ def demo(
     ] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the stack up and say how to reach it.")] = False,
     plain: Annotated[bool, typer.Option("--plain", help="Plain lines instead of a live table.")] = False,
+    cluster: Annotated[
+        bool,
+        typer.Option(
+            "--cluster",
+            help="On a Flink cluster (a JobManager, two TaskManagers) instead of an embedded one.",
+        ),
+    ] = False,
 ) -> None:
     """Play recorded dictations through Kafka, Flink and a local Transcribe endpoint; check the finals."""
     try:
         with _signals_raise():
-            problems = _demo(speed, sessions, keep=keep, plain=plain)
+            problems = _demo(speed, sessions, keep=keep, plain=plain, cluster=cluster)
     except Interrupted as interrupted:
         typer.echo("Stopped.", err=True)
         raise typer.Exit(128 + interrupted.signal_number) from None
@@ -57,7 +64,7 @@ def demo(
     raise typer.Exit(1 if problems else 0)
 
 
-def _demo(speed: float, sessions: int | None, *, keep: bool, plain: bool) -> list[str]:
+def _demo(speed: float, sessions: int | None, *, keep: bool, plain: bool, cluster: bool) -> list[str]:
     """Runs the demo in a folder of its own, which stays when something went wrong; returns what did."""
     from kafka.errors import KafkaError
     from rich.console import Console
@@ -72,7 +79,9 @@ def _demo(speed: float, sessions: int | None, *, keep: bool, plain: bool) -> lis
     try:
         directory.mkdir(parents=True, exist_ok=True)
         _log_to(directory / "demo.log")
-        problems = tell(DemoOptions(speed, sessions, keep, directory), Screen(Console(), plain=plain))
+        problems = tell(
+            DemoOptions(speed, sessions, keep, directory, cluster), Screen(Console(), plain=plain)
+        )
         disposable = not problems
     except Interrupted:
         disposable = True

@@ -32,7 +32,14 @@ class DemoServers:
     """The servers of one run, in `directory`. `stop` is due whatever happens."""
 
     def __init__(
-        self, directory: Path, topics: DemoTopics, sessions: int, *, keep: bool, console: Console
+        self,
+        directory: Path,
+        topics: DemoTopics,
+        sessions: int,
+        *,
+        keep: bool,
+        cluster: bool = False,
+        console: Console,
     ) -> None:
         self.directory = directory
         self.topics = topics
@@ -47,6 +54,7 @@ class DemoServers:
                 *("--workers", str(sessions + AUDIO_PARTITIONS)),  # a warm-up session may still be closing
                 *("--max-streams", str(sessions + AUDIO_PARTITIONS)),
             ],
+            cluster=cluster,
             detached=keep,
             console=console,
         )

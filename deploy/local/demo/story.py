@@ -37,6 +37,7 @@ class DemoOptions:
     sessions: int | None
     keep: bool
     directory: Path
+    cluster: bool = False
 
 
 def tell(options: DemoOptions, screen: Screen) -> list[str]:
@@ -48,7 +49,10 @@ def tell(options: DemoOptions, screen: Screen) -> list[str]:
     run_id = secrets.token_hex(2)
     count = options.sessions or count_recordings()
     servers = DemoServers(
-        options.directory, DemoTopics.of_run(run_id), count, keep=options.keep, console=screen.console
+        *(options.directory, DemoTopics.of_run(run_id), count),
+        keep=options.keep,
+        cluster=options.cluster,
+        console=screen.console,
     )
     succeeded = False
     try:
