@@ -352,7 +352,8 @@ class FlinkCluster:
 
     def adopt(self) -> bool:
         """Take over the processes that run in this directory; whether all of them do, and serve."""
-        return all([server.adopt() for server in self.servers])
+        adopted = [server.adopt() for server in self.servers]  # each of them, whatever the others say
+        return all(adopted)
 
     def wait_for_task_managers(self, timeout_seconds: float = 30.0) -> None:
         """Return when the JobManager has them all: after it was restarted, say. Raises ServerFailed."""

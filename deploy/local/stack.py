@@ -55,8 +55,8 @@ def default_directory() -> Path:
 class LocalStack:
     """Kafka, Flink and endpoint in `directory`; as a context manager all serve inside the block.
 
-    A schema registry belongs to it if `schema_registry` says so, or the directory has one from before; and
-    Flink is a cluster of processes, instead of embedded in the job server, if `cluster` says so, or was before.
+    A schema registry belongs to it if `schema_registry` says so, or the directory has one from before; Flink
+    is a cluster of processes, instead of embedded in the job server, if `cluster` says so, or was before.
     """
 
     def __init__(
