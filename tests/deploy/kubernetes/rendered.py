@@ -72,7 +72,10 @@ def pods(documents: tuple[dict[str, Any], ...]) -> Iterator[Pod]:
                 "component": part,
                 "type": "flink-native-kubernetes",  # what Flink labels its pods with
             }
-            pod = {**template["spec"], "serviceAccountName": spec["serviceAccount"]}
+            account = spec["flinkConfiguration"].get(
+                f"kubernetes.{part}.service-account", spec["serviceAccount"]
+            )
+            pod = {**template["spec"], "serviceAccountName": account}
             yield Pod(f"{name} {part}", labels, pod)
 
 

@@ -58,6 +58,21 @@ def test_every_name_that_a_pod_refers_to_exists(variant: str) -> None:
             assert subject["namespace"] == binding["metadata"]["namespace"]
 
 
+def test_workers_may_change_nothing_in_the_cluster() -> None:
+    documents = render("base")
+    [worker] = [pod for pod in pods(documents) if pod.owner == "medstream-flink taskmanager"]
+    roles = {
+        binding["roleRef"]["name"]
+        for binding in of_kind(documents, "RoleBinding").values()
+        for subject in binding["subjects"]
+        if subject["name"] == worker.spec["serviceAccountName"]
+    }
+    [rule] = [rule for role in roles for rule in of_kind(documents, "Role")[role]["rules"]]
+    assert rule == {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "list", "watch"]}
+    for role in of_kind(documents, "Role").values():
+        assert "*" not in [verb for rule in role["rules"] for verb in (*rule["verbs"], *rule["resources"])]
+
+
 @pytest.mark.parametrize("variant", RENDERED)
 def test_there_is_no_secret_in_the_manifests(variant: str) -> None:
     assert of_kind(render(variant), "Secret") == {}
