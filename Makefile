@@ -14,7 +14,7 @@ FUZZ_SECONDS ?= 600
 SPREAD := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit test-integration simulate prove-deliveries prove-outage lint format bench bench-replay fuzz mutate outage soak soak-job setup clean
+.PHONY: help demo test test-unit test-integration simulate prove-deliveries prove-outage lint format audit bench bench-replay fuzz mutate outage soak soak-job setup clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,7 +22,7 @@ help: ## Show this list
 demo: .venv/.demo ## Recorded speech becomes finals through real Kafka, real Flink and a local endpoint (DEMO="--speed 2 --keep"; CLUSTER=1: Flink in processes of its own)
 	@$(BIN)/medstream demo $(if $(CLUSTER),--cluster) $(DEMO)
 
-test: .venv/.dev lint test-unit test-integration ## Everything CI runs: lint, types, unit, simulation, integration
+test: .venv/.dev lint audit test-unit test-integration ## Everything CI runs: lint, types, audit, unit, simulation, integration
 
 # Linear algebra must not spin for threads that the other process holds up.
 test-unit test-integration: export OPENBLAS_NUM_THREADS := 1
@@ -47,6 +47,9 @@ lint: .venv/.dev ## Ruff, strict types, import rules
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+audit: .venv/.dev ## Shipped packages against the database of known vulnerabilities (a notice where it cannot be reached)
+	@$(BIN)/python -m tests.audit
 
 format: .venv/.dev ## Let ruff fix and format
 	$(BIN)/ruff check --fix .

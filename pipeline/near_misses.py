@@ -9,9 +9,14 @@ from pipeline.errors import SettingsError
 
 
 def refuse_near_misses(flags: Sequence[str], own_options: Sequence[str]) -> None:
-    """Raise SettingsError for a flag that is nearly one of `own_options`, and for a word that is no flag."""
+    """Raise SettingsError for a flag that is nearly one of `own_options`, and for a word that is no flag.
+
+    One that is exactly the same was meant for Beam: of Dataflow's `--region`, say, `--beam-option` can tell.
+    """
     for flag in flags:
         name = flag.split("=", 1)[0]
+        if name in own_options:
+            continue
         near = get_close_matches(name, own_options, n=1, cutoff=0.85)
         if name.startswith("--") and near:
             raise SettingsError(name, f"no such option; did you mean {near[0]}?")

@@ -189,7 +189,7 @@ LIBRARIES: dict[str, dict[str, str]] = {
         "connectors.kafka.source": EVERYWHERE,
         "connectors.kafka.sink": EVERYWHERE,
         "deploy.local.worker": EVERYWHERE,
-        "deploy.local.worker_pool": IN_FUNCTIONS,
+        "deploy.docker.worker_pool": IN_FUNCTIONS,  # its probe needs none of it
         "deploy.local.jars": IN_FUNCTIONS,
     },
     "kafka": {

@@ -202,6 +202,8 @@ def _run(settings: JobSettings, options: Any) -> None:
     graph.build(pipeline, settings)
     result = pipeline.run()
     typer.echo(f"medstream: job submitted, {settings.topics.audio} -> {settings.topics.finals}", err=True)
+    if _is_only_a_template(options):
+        return
     try:
         result.wait_until_finish()
     except KeyboardInterrupt:
@@ -213,6 +215,13 @@ def _run(settings: JobSettings, options: Any) -> None:
         raise JobFailed(
             f"the job ended in failure: {reason}; see the runner's and the workers' logs"
         ) from None
+
+
+def _is_only_a_template(options: Any) -> bool:
+    """Whether Dataflow's launcher only wants the job's description: it submits the job when we have ended."""
+    from apache_beam.options.pipeline_options import GoogleCloudOptions
+
+    return bool(options.view_as(GoogleCloudOptions).template_location)
 
 
 def _configure_logs(log_level: str) -> None:

@@ -8,6 +8,7 @@ from contextlib import suppress
 import pytest
 from apache_beam.options.pipeline_options import (
     DebugOptions,
+    GoogleCloudOptions,
     PipelineOptions,
     PortableOptions,
     StandardOptions,
@@ -112,3 +113,9 @@ def test_none_of_beam_s_options_is_taken_for_a_typing_error_of_ours() -> None:
             except SettingsError as error:
                 refused.append(str(error))
     assert refused == []
+
+
+def test_an_option_of_beams_with_the_name_of_ours_is_no_typing_error() -> None:
+    """Only --beam-option can bring one: as a flag it would have been ours."""
+    options = beam_options(["--region=europe-west1"], ["--region", "--input-topic"])
+    assert options.view_as(GoogleCloudOptions).region == "europe-west1"

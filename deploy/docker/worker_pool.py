@@ -1,10 +1,14 @@
 """`medstream-worker-pool`: starts Python workers when a runner asks for them (Beam's EXTERNAL environment).
 
-On Kubernetes it is the sidecar of a TaskManager, with `--environment_type=EXTERNAL
---environment_config=localhost:50000` in the job's options. Beam's own pool (`worker_pool_main`) listens on
-every interface and never reads what its workers write, so that they stand still when the pipe is full; this
-one listens on loopback unless told otherwise, and its workers write where it writes, or to files of their own
+It runs beside a TaskManager, in the same network namespace (a sidecar on Kubernetes), with
+`--environment_type=EXTERNAL --environment_config=localhost:50000` in the job's options. Whoever reaches its
+port can start processes, and the protocol knows no login, so it listens on loopback unless told otherwise.
+Beam's own pool (`worker_pool_main`) listens on every interface, and never reads what its workers write, so
+that they stand still when the pipe is full; these write where the pool writes, or to files of their own
 (MEDSTREAM_WORKER_LOG_DIR).
+
+    medstream-worker-pool --port 50000       # serve
+    medstream-worker-pool --check            # exit code 0 when a pool answers there: for probes
 
 Source: `BeamFnExternalWorkerPool` in Beam's `beam_fn_api.proto`.
 """
@@ -13,7 +17,9 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -23,7 +29,10 @@ from pathlib import Path
 from typing import Any
 
 DEFAULT_PORT = 50_000
-_WORKER = "medstream-worker"
+PORT_VARIABLE = "MEDSTREAM_WORKER_POOL_PORT"
+WORKER = "medstream-worker"
+
+_CHECK_SECONDS = 2.0
 _GRACE_SECONDS = 10.0
 _CALLS = 16
 
@@ -81,6 +90,15 @@ class WorkerProcesses:
         }
 
 
+def answers(port: int, host: str = "127.0.0.1") -> bool:
+    """Whether something listens there."""
+    try:
+        with socket.create_connection((host, port), timeout=_CHECK_SECONDS):
+            return True
+    except OSError:
+        return False
+
+
 def serve(address: str, workers: WorkerProcesses) -> tuple[Any, int]:
     """A gRPC server that has begun, and its port. Raises RuntimeError when the address cannot be had."""
     import grpc
@@ -129,23 +147,17 @@ def _error_of(call: Callable[[], None]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point; serves until SIGTERM or SIGINT, then ends the workers."""
-    parser = argparse.ArgumentParser(
-        prog="medstream-worker-pool",
-        description="Starts Python workers for a Beam runner (EXTERNAL environment).",
-    )
-    parser.add_argument("--host", default="localhost", help="address to listen on (default: %(default)s)")
-    parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="(default: %(default)s)")
-    options = parser.parse_args(arguments)
+    options = _parse(arguments)
+    if options.check:
+        sys.exit(0 if answers(options.port, options.host) else 1)
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
     )
-    workers = WorkerProcesses([str(Path(sys.executable).with_name(_WORKER))])
+    workers = WorkerProcesses([str(Path(sys.executable).with_name(WORKER))])
     try:
         server, port = serve(f"{options.host}:{options.port}", workers)
     except RuntimeError:
-        parser.exit(
-            1, f"{parser.prog}: {options.host}:{options.port} cannot be listened on (--host, --port)\n"
-        )
+        sys.exit(f"medstream-worker-pool: cannot listen on {options.host}:{options.port}; is it taken?")
     _LOG.info("Listening on %s:%d", options.host, port)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -154,6 +166,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
         server.stop(0)
     finally:
         workers.stop_all()
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="medstream-worker-pool",
+        description="Starts Python workers for a Beam runner (EXTERNAL environment).",
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument(
+        "--port",
+        type=int,
+        default=int(os.environ.get(PORT_VARIABLE) or DEFAULT_PORT),
+        help=f"(default {DEFAULT_PORT}; also {PORT_VARIABLE})",
+    )
+    parser.add_argument("--check", action="store_true", help="only say, by exit code, whether a pool answers")
+    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":

@@ -18,8 +18,8 @@ from apache_beam.portability.api.org.apache.beam.model.fn_execution.v1 import (
 )
 from apache_beam.portability.api.org.apache.beam.model.pipeline.v1 import endpoints_pb2
 
+from deploy.docker.worker_pool import WorkerProcesses, serve
 from deploy.local.processes import accepts_connections, free_port
-from deploy.local.worker_pool import WorkerProcesses, serve
 
 # Writes more than a pipe holds, then how it was called, and lives on.
 WORKER = """
@@ -100,9 +100,9 @@ def test_the_command_serves_on_loopback_until_it_is_told_to_end() -> None:
     port = free_port()
     command = [Path(sys.executable).with_name("medstream-worker-pool"), f"--port={port}"]
     with subprocess.Popen(command, stderr=subprocess.PIPE) as pool:
-        wait(lambda: accepts_connections(port, "localhost"))
+        wait(lambda: accepts_connections(port, "127.0.0.1"))
         second = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
         assert second.returncode == 1
-        assert "cannot be listened on (--host, --port)" in second.stderr
+        assert f"cannot listen on 127.0.0.1:{port}" in second.stderr
         pool.terminate()
         assert pool.wait(10) == 0

@@ -1,0 +1,1 @@
+"""medstream as a Flex Template of Google Cloud Dataflow."""
