@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -37,10 +37,13 @@ JOBS = {
 
 
 class ScriptedFlink:
-    """`answers`: by method and path, the status and body; `asked`: what was asked, with bodies."""
+    """`answers`: by method and path, the status and body; `asked`: what was asked, with bodies; `after`: what
+    happens once something was answered.
+    """
 
     def __init__(self, answers: dict[tuple[str, str], tuple[int, Any]]) -> None:
         self.asked: list[tuple[str, str, Any]] = []
+        self.after: dict[tuple[str, str], Callable[[], None]] = {}
         scripted = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -54,6 +57,7 @@ class ScriptedFlink:
                 self.send_header("Content-Length", str(len(encoded)))
                 self.end_headers()
                 self.wfile.write(encoded)
+                scripted.after.get((self.command, self.path), lambda: None)()
 
             do_GET = do_POST = do_PATCH = answer
 
@@ -61,7 +65,7 @@ class ScriptedFlink:
                 """Nothing to standard error."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
     def job(self, identity: str = "1") -> FlinkJob:
