@@ -1,4 +1,4 @@
-"""The simulation finds what it is there to find: four bugs, planted one at a time, each within 200 seeds."""
+"""The simulation finds what it is there to find: five bugs, planted one at a time, each within 200 seeds."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ from collections.abc import Callable
 import pytest
 
 from pipeline.progress import SessionStep
+from pipeline.session_actions import SessionActions
+from pipeline.session_state import SessionEvent
 from pipeline.stream_clock import StreamClock
+from pipeline.stream_state import StreamState
+from pipeline.stream_view import StreamView
 from tests.simulation.fake_sink import FakeSink
 from tests.simulation.fake_worker import FakeLive
 from tests.simulation.invariants import check
@@ -69,6 +73,20 @@ def test_a_forgotten_offset_of_the_second_stream_is_caught(monkeypatch: pytest.M
 def test_a_chunk_that_is_sent_twice_is_caught() -> None:
     seed, why = _first_caught(StutteringJob)
     print(f"chunk sent twice: caught at seed {seed}: {why}")
+
+
+def test_a_drain_that_cuts_a_word_in_two_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    cut = SessionActions._cut
+
+    def believing_cut(session: SessionActions, stream: StreamView) -> None:
+        if not session._suspended:
+            cut(session, stream)
+        elif stream.state is StreamState.OPEN:
+            session._end_stream(stream, SessionEvent.END)
+
+    monkeypatch.setattr(SessionActions, "_cut", believing_cut)
+    seed, why = _first_caught(Job)
+    print(f"a word cut in two by a drain: caught at seed {seed}: {why}")
 
 
 def test_a_marker_that_is_lost_now_and_then_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
