@@ -11,7 +11,7 @@ from dataclasses import replace
 from connectors.kafka.topics import topic_id
 from pipeline.checks import require
 from pipeline.kafka_checks import KafkaChecks
-from pipeline.registered_schemas import topics_by_schema
+from pipeline.registered_schemas import schemas_of_topics
 from pipeline.registry_check import RegistryChecks
 from pipeline.runner_checks import runner_checks
 from pipeline.service import ServiceSettings
@@ -27,7 +27,7 @@ def check_job(settings: JobSettings) -> JobSettings:
     """
     check_service(settings.service)
     topics = settings.topics
-    require(RegistryChecks(lambda: settings.serdes, topics_by_schema(topics), may_register=True).checks())
+    require(RegistryChecks(lambda: settings.serdes, schemas_of_topics(topics), may_register=True).checks())
     kafka = KafkaChecks(
         lambda: settings.kafka,
         topics_by_option(topics),
@@ -60,5 +60,6 @@ def topics_by_option(topics: Topics) -> Mapping[str, str | None]:
         "--dead-letter-topic": topics.dead_letters,
         "--partials-topic": topics.partials,
         "--sessions-topic": topics.sessions,
+        "--masked-topic": topics.masked,
     }
     return {option: topic for option, topic in wanted.items() if topic is not None}

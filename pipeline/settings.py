@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from connectors.kafka.client import ClientConfig
 from pipeline.elements import SessionSettings
 from pipeline.limits import SessionLimits
+from pipeline.masking import PHI
 from pipeline.service import ServiceSettings
 from pipeline.stream_slots import MAX_LIVE_STREAMS, MAX_OPENS_PER_SECOND
 from schemas.serdes import SerdeSettings
@@ -27,6 +28,8 @@ class Topics:
     sessions: str | None = None
     progress: str = ""
     """Compacted, partitioned as `finals`; FINALS.progress when not given."""
+    masked: str | None = None
+    """Finals once more, without what the service identified as protected health information."""
 
     def __post_init__(self) -> None:
         if not self.progress:
@@ -66,6 +69,11 @@ class JobSettings:
     finals_partitions: int = 1
     audio_topic_id: str = ""
     job_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+
+    @property
+    def required_settings(self) -> dict[str, str]:
+        """What every session asks of the service, whatever its chunks or its cursor say."""
+        return {} if self.topics.masked is None else {"content_identification_type": PHI}
 
     def __post_init__(self) -> None:
         if not self.sink_id:

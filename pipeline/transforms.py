@@ -230,6 +230,7 @@ class TranscribeFn(beam.DoFn):
             backoff=full_jitter,
             now=now,
             owner=secrets.token_hex(8),
+            required=settings.required_settings,
         )
         live = LiveSession(
             session,

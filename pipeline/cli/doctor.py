@@ -33,7 +33,7 @@ from pipeline.cli.like_run import CONTEXT_SETTINGS, LikeRun, option_names, run_o
 from pipeline.cli.resolved import misspelt_variables
 from pipeline.kafka_checks import KafkaChecks
 from pipeline.near_misses import refuse_near_misses
-from pipeline.registered_schemas import topics_by_schema
+from pipeline.registered_schemas import schemas_of_topics
 from pipeline.registry_check import RegistryChecks
 from pipeline.runner_checks import protocol_checks, runner_checks, worker_checks
 from pipeline.service_checks import ServiceChecks
@@ -105,17 +105,21 @@ class _Topics:
         audio, finals = options["input_topic"], options["output_topic"]
         named: Topics = job_topics({**options, "input_topic": audio or "", "output_topic": finals or ""})
         letters = options["dead_letter_topic"] or (named.dead_letters if audio else None)
-        optional = {"--partials-topic": named.partials, "--sessions-topic": named.sessions}
+        optional = {
+            "--partials-topic": named.partials,
+            "--sessions-topic": named.sessions,
+            "--masked-topic": named.masked,
+        }
         self.by_option: dict[str, str | None] = {
             "--input-topic": audio,
             "--output-topic": finals,
             "--dead-letter-topic": letters,
             **{option: topic for option, topic in optional.items() if topic is not None},
         }
-        self.by_schema = {
-            schema: topic if topic in self.by_option.values() else None
-            for schema, topic in topics_by_schema(named).items()
-        }
+        self.by_schema = tuple(
+            (schema, topic if topic in self.by_option.values() else None)
+            for schema, topic in schemas_of_topics(named)
+        )
         self.progress = options["progress_topic"] or (named.progress if finals else None)
         sink = options["sink_id"] or finals
         exactly_once = options["delivery"] == EXACTLY_ONCE and sink

@@ -47,6 +47,7 @@ def job_topics(options: Options) -> Topics:
         partials=options["partials_topic"],
         sessions=options["sessions_topic"],
         progress=options["progress_topic"] or "",
+        masked=options["masked_topic"],
     )
 
 
@@ -116,16 +117,39 @@ def delivery_settings(options: Options) -> dict[str, Any]:
     }
 
 
+def check_masked_topic(options: Options) -> None:
+    """Raise SettingsError when masked finals would go where whoever may read them finds others, too."""
+    masked, audio = options["masked_topic"], options["input_topic"]
+    others = {name: options[name] for name in _TOPICS}
+    others["dead_letter_topic"] = others["dead_letter_topic"] or f"{audio}.dead-letters"
+    others["progress_topic"] = others["progress_topic"] or f"{options['output_topic']}.progress"
+    for name, topic in others.items():
+        if masked is not None and masked == topic:
+            option = f"--{name.replace('_', '-')}"
+            raise SettingsError("--masked-topic", f"{masked!r} is the topic of {option}; give it its own")
+
+
+_TOPICS = (
+    "input_topic",
+    "output_topic",
+    "dead_letter_topic",
+    "partials_topic",
+    "sessions_topic",
+    "progress_topic",
+)
+
 PIECES: dict[str, Callable[[Options], object]] = {
     "sessions": session_limits,
     "source": source_settings,
     "delivery": delivery_settings,
+    "masking": check_masked_topic,
 }
 """What needs nothing but the options themselves."""
 
 
 def job_settings(options: Options) -> JobSettings:
     """All of it. Raises the pieces' errors."""
+    check_masked_topic(options)
     return JobSettings(
         kafka=kafka_config(options),
         topics=job_topics(options),

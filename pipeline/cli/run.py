@@ -15,7 +15,13 @@ from connectors.kafka.positions import COMMITTED
 from connectors.transcribe.endpoint import HTTP2
 from pipeline.cli import logs
 from pipeline.cli.beam_flags import BeamOption, beam_flags
-from pipeline.cli.delivery_options import Delivery, ProgressRetentionHours, ProgressTopic, SinkId
+from pipeline.cli.delivery_options import (
+    Delivery,
+    MaskedTopic,
+    ProgressRetentionHours,
+    ProgressTopic,
+    SinkId,
+)
 from pipeline.cli.job_options import job_settings
 from pipeline.cli.kafka_options import CommandConfig, KafkaProperty, ShipCommandConfig
 from pipeline.cli.registry_options import (
@@ -93,6 +99,7 @@ def run(
     sessions_topic: Annotated[
         str | None, _option("Topic of SessionEnded records; not published without.", "SESSIONS_TOPIC")
     ] = None,
+    masked_topic: MaskedTopic = None,
     delivery: Delivery = AT_LEAST_ONCE,
     progress_topic: ProgressTopic = None,
     sink_id: SinkId = None,

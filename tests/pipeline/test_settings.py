@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 
 from connectors.kafka.client import ClientConfig
 from pipeline.limits import SessionLimits
@@ -31,6 +32,13 @@ def test_settings_survive_pickling_unchanged() -> None:
 
 def test_settings_do_not_show_passwords() -> None:
     assert "synthetic-password" not in repr(settings())
+
+
+def test_a_masked_topic_requires_that_phi_is_identified() -> None:
+    job = settings()
+    assert job.required_settings == {}
+    masked = replace(job, topics=replace(job.topics, masked="masked"))
+    assert masked.required_settings == {"content_identification_type": "PHI"}
 
 
 def test_every_job_has_an_id_of_its_own() -> None:
