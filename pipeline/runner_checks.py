@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import resource
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import metadata, util
 
 from pipeline.checks import Check, Doubtful, NotNeeded, NotPossible
 from pipeline.errors import SettingsError
+from pipeline.exposure import refuse_exposure
 
 PORTABLE_RUNNER = "PortableRunner"
 _EMBEDDED = "embed"
@@ -32,6 +33,21 @@ def runner_checks(runner: str | None, job_endpoint: str | None) -> Iterator[Chec
         lambda: _job_server(runner, job_endpoint),
         remedy="Start the job server, or correct --job_endpoint; on this machine: medstream local up.",
     )
+
+
+def exposure_checks(flags: Sequence[str]) -> Iterator[Check]:
+    """Whether Beam's options keep the elements to the job."""
+    yield Check(
+        "runner.exposure",
+        "look for options of Beam that show elements",
+        lambda: _exposure(flags),
+        remedy="Leave it out (flags, --beam-option, MEDSTREAM_BEAM_OPTION, [run.beam-option]).",
+    )
+
+
+def _exposure(flags: Sequence[str]) -> str:
+    refuse_exposure(flags)
+    return "none"
 
 
 def protocol_checks(job_endpoint: str | None) -> Iterator[Check]:

@@ -79,6 +79,7 @@ PURE = frozenset(
         "pipeline.export.lines",
         "pipeline.export.plain_text",
         "pipeline.export.speech",
+        "pipeline.exposure",
         "pipeline.failures",
         "pipeline.feed",
         "pipeline.judging",

@@ -35,7 +35,7 @@ from pipeline.kafka_checks import KafkaChecks
 from pipeline.near_misses import refuse_near_misses
 from pipeline.registered_schemas import schemas_of_topics
 from pipeline.registry_check import RegistryChecks
-from pipeline.runner_checks import protocol_checks, runner_checks, worker_checks
+from pipeline.runner_checks import exposure_checks, protocol_checks, runner_checks, worker_checks
 from pipeline.service_checks import ServiceChecks
 from pipeline.settings import EXACTLY_ONCE, Topics
 from schemas.serdes import SerdeSettings
@@ -94,6 +94,7 @@ def job_checks(options: Mapping[str, Any], flags: list[str]) -> Iterator[Check]:
     yield from RegistryChecks(lambda: _serdes(options), topics.by_schema, may_register=False).checks()
     yield from ServiceChecks(lambda: service_settings(options), options["profile"]).checks()
     job_endpoint = beam_flag(flags, "job_endpoint")
+    yield from exposure_checks(flags)
     yield from runner_checks(beam_flag(flags, "runner"), job_endpoint)
     yield from protocol_checks(job_endpoint)
 

@@ -62,6 +62,7 @@ from pipeline.cli.session_options import (
 from pipeline.cli.settings_file import ConfigFile
 from pipeline.cli.source_options import DiscoveryIntervalSeconds, StartFrom, StopAt
 from pipeline.errors import JobFailed, SettingsError
+from pipeline.exposure import refuse_exposure
 from pipeline.limits import SessionLimits
 from pipeline.settings import AT_LEAST_ONCE, JobSettings
 from pipeline.stream_slots import MAX_LIVE_STREAMS, MAX_OPENS_PER_SECOND
@@ -165,6 +166,7 @@ def run(
 
 def submit(settings: JobSettings, beam_flags: list[str], own_options: list[str]) -> None:
     """Check everything, run the job until it ends; Ctrl-C and SIGTERM cancel it."""
+    refuse_exposure(beam_flags)
     # Beam takes seconds to import; wrong settings should be told before.
     from pipeline.preflight import check_job, check_runner
 
