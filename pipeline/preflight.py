@@ -1,10 +1,12 @@
 """Checks before a job is submitted: each wrong setting ends in one sentence, within seconds.
 
-They are the checks of `medstream doctor`, which reports on all of them; here the first failure is the end.
+They are the checks of `medstream doctor`, which reports on all of them; here the first failure is the end,
+and what is doubtful is a warning in the log.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -16,7 +18,9 @@ from pipeline.registry_check import RegistryChecks
 from pipeline.runner_checks import runner_checks
 from pipeline.service import ServiceSettings
 from pipeline.service_checks import ServiceChecks
-from pipeline.settings import EXACTLY_ONCE, JobSettings, Topics
+from pipeline.settings import EXACTLY_ONCE, JobSettings, Topics, travelling_secrets
+
+_LOG = logging.getLogger(__name__)
 
 
 def check_job(settings: JobSettings) -> JobSettings:
@@ -36,7 +40,7 @@ def check_job(settings: JobSettings) -> JobSettings:
         transactional_id=f"{settings.sink_id}-0" if settings.delivery == EXACTLY_ONCE else None,
         may_create=True,
     )
-    require(kafka.checks())
+    require(kafka.checks(), _LOG.warning)
     audio_topic_id = topic_id(settings.kafka, topics.audio, setting="--input-topic")
     return replace(settings, finals_partitions=kafka.partitions[topics.finals], audio_topic_id=audio_topic_id)
 
@@ -47,9 +51,10 @@ def check_service(service: ServiceSettings) -> None:
     require([*checks.before_a_job(), checks.handshake()])
 
 
-def check_runner(runner: str | None, job_endpoint: str | None) -> None:
+def check_runner(settings: JobSettings, runner: str | None, job_endpoint: str | None) -> None:
     """Raise SettingsError unless the runner's job server, if it has one, can be reached."""
-    require(runner_checks(runner, job_endpoint))
+    secrets = travelling_secrets(settings.kafka, settings.serdes)
+    require(runner_checks(runner, job_endpoint, secrets), _LOG.warning)
 
 
 def topics_by_option(topics: Topics) -> Mapping[str, str | None]:

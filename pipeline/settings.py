@@ -6,6 +6,7 @@ import uuid
 from dataclasses import dataclass, field
 
 from connectors.kafka.client import ClientConfig
+from connectors.kafka.properties import is_secret
 from pipeline.elements import SessionSettings
 from pipeline.limits import SessionLimits
 from pipeline.masking import PHI
@@ -78,3 +79,14 @@ class JobSettings:
     def __post_init__(self) -> None:
         if not self.sink_id:
             object.__setattr__(self, "sink_id", self.topics.finals)
+
+
+def travelling_secrets(kafka: ClientConfig, serdes: SerdeSettings) -> list[str]:
+    """The options whose secrets are within the job's graph, for whoever can see that."""
+    registry = serdes.registry
+    found = {
+        "--kafka-property": any(is_secret(name, value) for name, value in kafka.properties),
+        "--ship-command-config": kafka.shipped is not None,
+        "the schema registry": registry is not None and bool(registry.secrets),
+    }
+    return [option for option, holds in found.items() if holds]

@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from connectors.kafka.client import ClientConfig
-from pipeline.checks import Check, Doubtful, NotPossible, Outcome, Result, examine
+from pipeline.checks import FORESEEN, Check, Doubtful, NotPossible, Outcome, Result, examine
 from pipeline.cli import logs
 from pipeline.cli.beam_flags import beam_flag, beam_flags
 from pipeline.cli.job_options import (
@@ -37,7 +37,7 @@ from pipeline.registered_schemas import schemas_of_topics
 from pipeline.registry_check import RegistryChecks
 from pipeline.runner_checks import exposure_checks, protocol_checks, runner_checks, worker_checks
 from pipeline.service_checks import ServiceChecks
-from pipeline.settings import EXACTLY_ONCE, Topics
+from pipeline.settings import EXACTLY_ONCE, Topics, travelling_secrets
 from schemas.serdes import SerdeSettings
 
 app = typer.Typer()
@@ -95,7 +95,7 @@ def job_checks(options: Mapping[str, Any], flags: list[str]) -> Iterator[Check]:
     yield from ServiceChecks(lambda: service_settings(options), options["profile"]).checks()
     job_endpoint = beam_flag(flags, "job_endpoint")
     yield from exposure_checks(flags)
-    yield from runner_checks(beam_flag(flags, "runner"), job_endpoint)
+    yield from runner_checks(beam_flag(flags, "runner"), job_endpoint, _travelling_secrets(options))
     yield from protocol_checks(job_endpoint)
 
 
@@ -156,6 +156,14 @@ def _kafka_config(options: Mapping[str, Any]) -> Callable[[], ClientConfig]:
         return kafka_config(options)
 
     return make
+
+
+def _travelling_secrets(options: Mapping[str, Any]) -> list[str]:
+    """None where the settings are wrong: other checks tell that."""
+    try:
+        return travelling_secrets(_kafka_config(options)(), registry_settings(options))
+    except (NotPossible, *FORESEEN):
+        return []
 
 
 def _serdes(options: Mapping[str, Any]) -> SerdeSettings:

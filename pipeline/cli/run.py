@@ -178,7 +178,7 @@ def submit(settings: JobSettings, beam_flags: list[str], own_options: list[str])
 
     options = beam_options(beam_flags, own_options, ends=settings.stop_at is not None)
     runner = options.view_as(StandardOptions).runner
-    check_runner(runner, options.view_as(PortableOptions).job_endpoint)
+    check_runner(settings, runner, options.view_as(PortableOptions).job_endpoint)
     _run(settings, options)
 
 
