@@ -41,6 +41,8 @@ from connectors.kafka.property_files import read_properties, settings_of
 from connectors.kafka.tls import ReloadingContext, build_context
 from schemas.loopback import is_loopback
 
+pin_logger()
+
 DEFAULT_PORT = 9092
 ADVERTISED = "advertised.listeners of the brokers"
 
