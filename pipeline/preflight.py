@@ -31,7 +31,8 @@ def check_job(settings: JobSettings) -> JobSettings:
     """
     check_service(settings.service)
     topics = settings.topics
-    require(RegistryChecks(lambda: settings.serdes, schemas_of_topics(topics), may_register=True).checks())
+    schemas = schemas_of_topics(topics, settings.chunk_format)
+    require(RegistryChecks(lambda: settings.serdes, schemas, may_register=True).checks())
     kafka = KafkaChecks(
         lambda: settings.kafka,
         topics_by_option(topics),

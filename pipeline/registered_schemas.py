@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import schemas
+from pipeline.raw_chunks import AVRO
 from pipeline.settings import Topics
 from schemas.compatibility import incompatibilities
 from schemas.errors import SchemaNotRegistered
@@ -40,10 +41,12 @@ class SubjectReport:
     refused: bool
 
 
-def schemas_of_topics(topics: Topics) -> SchemasOfTopics:
-    """(schema, topic) of everything that a job reads or writes, the input first; None: not published."""
+def schemas_of_topics(topics: Topics, chunk_format: str = AVRO) -> SchemasOfTopics:
+    """(schema, topic) of everything that a job reads or writes, the input first; None: not published, or
+    without a schema.
+    """
     return (
-        (INPUT_SCHEMA, topics.audio),
+        (INPUT_SCHEMA, topics.audio if chunk_format == AVRO else None),
         ("final_transcript", topics.finals),
         ("dead_letter", topics.dead_letters),
         ("partial_transcript", topics.partials),

@@ -10,6 +10,7 @@ from connectors.kafka.properties import is_secret
 from pipeline.elements import SessionSettings
 from pipeline.limits import SessionLimits
 from pipeline.masking import PHI
+from pipeline.raw_chunks import AVRO
 from pipeline.service import ServiceSettings
 from pipeline.stream_slots import MAX_LIVE_STREAMS, MAX_OPENS_PER_SECOND
 from schemas.serdes import SerdeSettings
@@ -48,6 +49,7 @@ class JobSettings:
     (`stream_slots`).
     `sink_id` names the job's transactions; the topic of finals when not given. `finals_partitions` and
     `audio_topic_id` (Kafka's own id of the input topic) are found out before the job is submitted.
+    `chunk_format`: "avro" or "raw", what the input topic holds.
     """
 
     kafka: ClientConfig
@@ -69,6 +71,7 @@ class JobSettings:
     progress_retention_seconds: float = 86_400.0
     finals_partitions: int = 1
     audio_topic_id: str = ""
+    chunk_format: str = AVRO
     job_id: str = field(default_factory=lambda: str(uuid.uuid4()))
 
     @property

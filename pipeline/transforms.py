@@ -110,7 +110,7 @@ class TranscribeFn(beam.DoFn):
         self._slots = self._runtime.slots(
             settings.job_id, settings.max_live_streams, settings.max_stream_opens_per_second
         )
-        self._decoder = ChunkDecoder(settings.serdes.reader("audio_chunk"))
+        self._decoder = ChunkDecoder(settings.serdes.reader("audio_chunk"), settings.chunk_format)
         self._encoder = OutputEncoder(settings.topics, settings.serdes)
         self._cursors = SingleObjectSerde("session_cursor")
         self._unfinished: UnfinishedSessions = unfinished_sessions(settings)

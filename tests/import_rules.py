@@ -97,6 +97,7 @@ PURE = frozenset(
         "pipeline.outputs",
         "pipeline.playback",
         "pipeline.progress",
+        "pipeline.raw_chunks",
         "pipeline.reassembly",
         "pipeline.record_selection",
         "pipeline.recording_report",

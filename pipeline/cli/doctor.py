@@ -119,7 +119,7 @@ class _Topics:
         }
         self.by_schema = tuple(
             (schema, topic if topic in self.by_option.values() else None)
-            for schema, topic in schemas_of_topics(named)
+            for schema, topic in schemas_of_topics(named, options["chunk_format"])
         )
         self.progress = options["progress_topic"] or (named.progress if finals else None)
         sink = options["sink_id"] or finals

@@ -15,7 +15,7 @@ from connectors.transcribe.endpoint import TRANSPORTS
 from pipeline.cli.kafka_options import properties_of
 from pipeline.cli.registry_options import serde_settings
 from pipeline.cli.session_options import accepts_restart, check_limits
-from pipeline.cli.source_options import check_discovery, check_start, check_stop
+from pipeline.cli.source_options import check_chunk_format, check_discovery, check_start, check_stop
 from pipeline.elements import SessionSettings
 from pipeline.errors import SettingsError
 from pipeline.limits import SessionLimits
@@ -105,6 +105,7 @@ def source_settings(options: Options) -> dict[str, Any]:
         "discovery_interval_seconds": check_discovery(options["discovery_interval_seconds"]),
         "on_lost_offsets": _one_of("--on-lost-offsets", options["on_lost_offsets"], ("fail", "skip")),
         "group_id": options["group_id"],
+        "chunk_format": check_chunk_format(options["chunk_format"]),
     }
 
 

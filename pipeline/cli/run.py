@@ -60,10 +60,11 @@ from pipeline.cli.session_options import (
     StreamLimitSeconds,
 )
 from pipeline.cli.settings_file import ConfigFile
-from pipeline.cli.source_options import DiscoveryIntervalSeconds, StartFrom, StopAt
+from pipeline.cli.source_options import ChunkFormat, DiscoveryIntervalSeconds, StartFrom, StopAt
 from pipeline.errors import JobFailed, SettingsError
 from pipeline.exposure import refuse_exposure
 from pipeline.limits import SessionLimits
+from pipeline.raw_chunks import AVRO
 from pipeline.settings import AT_LEAST_ONCE, JobSettings
 from pipeline.stream_slots import MAX_LIVE_STREAMS, MAX_OPENS_PER_SECOND
 
@@ -101,6 +102,7 @@ def run(
         str | None, _option("Topic of SessionEnded records; not published without.", "SESSIONS_TOPIC")
     ] = None,
     masked_topic: MaskedTopic = None,
+    chunk_format: ChunkFormat = AVRO,
     delivery: Delivery = AT_LEAST_ONCE,
     progress_topic: ProgressTopic = None,
     sink_id: SinkId = None,

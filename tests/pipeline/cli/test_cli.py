@@ -127,6 +127,7 @@ def test_a_value_out_of_range_is_wrong_usage(option: str, named: str) -> None:
         ("--transport=carrier-pigeon", "--transport"),
         ("--start-from=timestamp:2026-03-01T08:00:00", "--start-from"),  # no time zone
         ("--stop-at=soon", "--stop-at"),
+        ("--chunk-format=wav", "--chunk-format"),
         ("--discovery-interval-seconds=0.5", "--discovery-interval-seconds"),
         *(
             (f"--masked-topic={topic}", "--masked-topic")
