@@ -17,6 +17,7 @@ from connectors.kafka.records import CREATE_TIME, KafkaRecord
 from pipeline.audio_file import AudioSource, DeclaredFormat, open_audio_file
 from pipeline.errors import SettingsError
 from pipeline.playback import chunk_samples
+from pipeline.raw_chunks import AVRO, RAW, raw_value
 from schemas.serde import SingleObjectSerde
 
 FROM_AUDIO = "--from-audio"
@@ -40,6 +41,7 @@ def audio_records(
     started_at_ms: int,
     stagger_seconds: float = 0.0,
     settings: dict[str, Any] | None = None,
+    chunk_format: str = AVRO,
 ) -> Iterator[KafkaRecord]:
     """The records of all files in the order of their time, with the offsets they would have in a new topic.
 
@@ -54,10 +56,13 @@ def audio_records(
             _chunks(source, name, started_at_ms + round(number * stagger_seconds * 1000), settings)
             for number, (source, name) in enumerate(zip(opened, names, strict=True))
         ]
-        for timestamp_ms, name, value in heapq.merge(*streams, key=lambda chunk: chunk[0]):
+        serde = SingleObjectSerde("audio_chunk")
+        for timestamp_ms, name, chunk in heapq.merge(*streams, key=lambda chunk: chunk[0]):
+            value, headers = raw_value(chunk) if chunk_format == RAW else (serde.encode(chunk), ())
             key = name.encode()
             partition = partition_for(key, partitions)
-            yield KafkaRecord(topic, partition, offsets[partition], timestamp_ms, CREATE_TIME, key, value)
+            place = topic, partition, offsets[partition]
+            yield KafkaRecord(*place, timestamp_ms, CREATE_TIME, key, value, headers)
             offsets[partition] += 1
     finally:
         for source in opened:
@@ -66,9 +71,9 @@ def audio_records(
 
 def _chunks(
     source: AudioSource, name: str, started_at_ms: int, settings: dict[str, Any] | None
-) -> Iterator[tuple[int, str, bytes]]:
-    """Timestamp, session and value of each chunk."""
-    serde, audio = SingleObjectSerde("audio_chunk"), source.format
+) -> Iterator[tuple[int, str, dict[str, Any]]]:
+    """Timestamp and session of each chunk, and the chunk as a record of the schema `audio_chunk`."""
+    audio = source.format
     sequence = samples = 0
     last = False
     while not last:
@@ -90,5 +95,5 @@ def _chunks(
             "end_of_session": last,
             "settings": settings if sequence == 0 else None,
         }
-        yield started_at_ms + round(audio.seconds(samples) * 1000), name, serde.encode(record)
+        yield started_at_ms + round(audio.seconds(samples) * 1000), name, record
         sequence += 1

@@ -22,9 +22,19 @@ from pipeline.timeline import Span
 
 
 class SessionBooks:
-    """Starts from the cursor; `dirty` says that what it holds differs from the last snapshot."""
+    """Starts from the cursor; `dirty` says that what it holds differs from the last snapshot. `required`:
+    settings that neither cursor nor chunks may change.
+    """
 
-    def __init__(self, cursor: SessionCursor, *, session_id: str, topic: str, owner: str = "") -> None:
+    def __init__(
+        self,
+        cursor: SessionCursor,
+        *,
+        session_id: str,
+        topic: str,
+        owner: str = "",
+        required: Mapping[str, Any] | None = None,
+    ) -> None:
         self.dirty = False
         self.streams = cursor.streams
         self.retries = cursor.retries
@@ -32,7 +42,8 @@ class SessionBooks:
         self._session_id = session_id
         self._topic = topic
         self._owner = owner
-        self.settings = cursor.settings
+        self._required = required
+        self.settings = cursor.settings.overridden(required)
         self._cursor = cursor
         self._segments = cursor.next_segment_index
         self._gaps = [Gap(*gap) for gap in cursor.gaps]
@@ -82,7 +93,7 @@ class SessionBooks:
     def enter_settings(self, chosen: Mapping[str, Any]) -> None:
         """Settings of a chunk, before the first stream: they may be on another one than comes first."""
         if self.streams == 0:
-            self.settings = self.settings.overridden(chosen)
+            self.settings = self.settings.overridden(chosen).overridden(self._required)
             self.dirty = True
 
     def enter_heard(self, seconds: float) -> None:

@@ -82,12 +82,14 @@ class Result:
         }
 
 
-def require(checks: Iterable[Check]) -> None:
-    """Make the checks; raises the error of the first that fails."""
+def require(checks: Iterable[Check], tell: Callable[[str], None] = lambda _: None) -> None:
+    """Make the checks; raises the error of the first that fails. `tell` hears of what is doubtful."""
     for check in checks:
         try:
             check.attempt()
-        except (NotNeeded, NotPossible, Doubtful):
+        except Doubtful as doubt:
+            tell(f"{doubt}. {doubt.remedy}")
+        except (NotNeeded, NotPossible):
             continue
 
 

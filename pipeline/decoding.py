@@ -1,4 +1,4 @@
-"""Kafka records to chunks: bytes in, `AudioChunk` of PCM or the reason for a dead letter out."""
+"""Kafka records to chunks: bytes and headers in, `AudioChunk` of PCM or the reason for a dead letter out."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from pipeline.elements import (
     LogEntry,
 )
 from pipeline.errors import ChunkRejected
+from pipeline.raw_chunks import AVRO, chunk_record
 from schemas.errors import (
     IncompatibleWriterSchema,
     MalformedRecord,
@@ -30,15 +31,16 @@ from schemas.wire import VALUE_SCHEMA_ID_HEADER
 
 
 class ChunkDecoder:
-    """Decodes records of the input topic, `audio_chunk`s in Avro keyed by session id.
+    """Decodes records of the input topic, `audio_chunk`s keyed by session id, in Avro or raw (`raw_chunks`).
 
     Their audio becomes PCM here, whatever its encoding: the same record always gives the same chunk. With a
     serde that asks a registry, `RegistryError` means that the registry cannot be asked now: no record is at
     fault, so it is raised and not made a rejection.
     """
 
-    def __init__(self, serde: Serde | None = None) -> None:
+    def __init__(self, serde: Serde | None = None, chunk_format: str = AVRO) -> None:
         self._serde = serde or SingleObjectSerde("audio_chunk")
+        self._decode = self._avro if chunk_format == AVRO else _raw
 
     def entries(self, records: Iterable[KafkaRecord]) -> Iterator[LogEntry]:
         """One entry per record, in their order; an undecodable one carries its rejection."""
@@ -59,7 +61,7 @@ class ChunkDecoder:
             )
         return chunk
 
-    def _decode(self, record: KafkaRecord) -> dict[str, object]:
+    def _avro(self, record: KafkaRecord) -> dict[str, object]:
         try:
             return self._serde.decode(record.value or b"", record.header(VALUE_SCHEMA_ID_HEADER))
         except (NotSingleObjectEncoded, UnknownWireFormat) as error:
@@ -68,6 +70,10 @@ class ChunkDecoder:
             raise ChunkRejected(UNKNOWN_SCHEMA, str(error)) from None
         except MalformedRecord as error:
             raise ChunkRejected(MALFORMED_RECORD, str(error)) from None
+
+
+def _raw(record: KafkaRecord) -> dict[str, object]:
+    return {"session_id": session_id_of(record), **chunk_record(record)}
 
 
 def session_id_of(record: KafkaRecord) -> str:

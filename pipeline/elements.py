@@ -207,6 +207,7 @@ class FinalTranscript:
     stream_id: str
     request_id: str | None = None
     started_at_ms: int | None = None
+    phi_masked: bool = False
 
     @property
     def id(self) -> str:

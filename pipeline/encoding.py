@@ -26,7 +26,7 @@ from schemas.serdes import SerdeSettings
 OutputRecord = tuple[bytes, bytes, Headers]
 
 
-_ANY_TOPICS = Topics(audio="", finals="", dead_letters="", partials="", sessions="")
+_ANY_TOPICS = Topics(audio="", finals="", dead_letters="", partials="", sessions="", masked="")
 
 
 class OutputEncoder:
@@ -43,6 +43,7 @@ class OutputEncoder:
             raise ValueError("a registry's subjects are named after topics, and there are none")
         topics = topics or _ANY_TOPICS
         self._final = serdes.writer("final_transcript", topics.finals)
+        self._masked = serdes.writer("final_transcript", topics.masked or "")
         self._partial = serdes.writer("partial_transcript", topics.partials or "")
         self._ended = serdes.writer("session_ended", topics.sessions or "")
         self._dead_letter = serdes.writer("dead_letter", topics.dead_letters)
@@ -51,12 +52,13 @@ class OutputEncoder:
     def final(self, record: Mapping[str, Any], passed: Mapping[str, bytes]) -> OutputRecord:
         """A record of the schema `final_transcript`, with its key and headers.
 
-        `passed`: trace headers of the audio, by name.
+        `passed`: trace headers of the audio, by name. One that is masked is for the masked topic.
         """
         session_id, source = record["session_id"], record["source"]
         event_id = f"{session_id}/{record['segment_index']}"
         headers = cloud_event_headers(event_id, FINAL_TYPE, (source["topic"], source["partition"]), passed)
-        return session_id.encode(), self._final.encode(record), headers
+        serde = self._masked if record.get("phi_masked") else self._final
+        return session_id.encode(), serde.encode(record), headers
 
     def session_ended(self, record: Mapping[str, Any], passed: Mapping[str, bytes]) -> OutputRecord:
         """A record of the schema `session_ended`, with its key and headers."""

@@ -17,7 +17,7 @@ from connectors.kafka.access import (
     check_transactional_id,
     describe_cluster,
 )
-from connectors.kafka.client import ClientConfig
+from connectors.kafka.client import ClientConfig, is_loopback_only
 from connectors.kafka.consistency import security_protocol, uses_sasl, uses_tls
 from connectors.kafka.delivery import PROGRESS_TOPIC
 from connectors.kafka.errors import (
@@ -29,8 +29,10 @@ from connectors.kafka.errors import (
     TlsFailed,
     WrongSecurityProtocol,
 )
+from connectors.kafka.properties import Value
 from connectors.kafka.topics import compacted_partitions, create_compacted
-from pipeline.checks import Check, NotNeeded, NotPossible
+from connectors.kafka.weaknesses import weak_authentication, weak_encryption
+from pipeline.checks import Check, Doubtful, NotNeeded, NotPossible
 
 _REACHED = (TlsFailed, WrongSecurityProtocol, AuthenticationFailed, NotAuthorized)
 _INPUT, _OUTPUT = "--input-topic", "--output-topic"
@@ -147,9 +149,17 @@ class KafkaChecks:
         ):
             raise error
         self._refuse_unreached()
+        self._doubt(weak_encryption, "Set security.protocol to SSL or SASL_SSL, and check host names.")
         if not uses_tls(settings):
             raise NotNeeded(f"security.protocol is {security_protocol(settings)}")
         return "the broker's certificate is trusted"
+
+    def _doubt(self, weakness: Callable[[Mapping[str, Value]], str | None], remedy: str) -> None:
+        """Raise Doubtful for a weakness of the way to brokers on other machines."""
+        if not is_loopback_only(self._config.bootstrap_servers):
+            weak = weakness(self._config.load())
+            if weak is not None:
+                raise Doubtful(f"{self._config.bootstrap_servers}: {weak}", remedy)
 
     def _refuse_unreached(self) -> None:
         """Without a token or AWS credentials nobody even connected."""
@@ -158,6 +168,7 @@ class KafkaChecks:
 
     def _login(self) -> str:
         server, settings = self._cluster.server, self._config.load()
+        self._doubt(weak_authentication, "Log in (SASL_SSL), or with a certificate (ssl.keystore.location).")
         if not uses_sasl(settings):
             return f"{server} wants no login"
         user = self._config.username

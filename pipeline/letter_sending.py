@@ -13,10 +13,12 @@ from connectors.kafka.positions import EARLIEST, END, Position
 from connectors.kafka.publisher import Delivery, Publisher
 from connectors.kafka.records import KafkaRecord
 from connectors.kafka.topic_follower import TopicFollower
+from pipeline import raw_chunks
 from pipeline.elements import DeadLetter
 from pipeline.errors import UnrenamableRecord
 from pipeline.letter_retry import Plan, ReadAgain, Step
 from pipeline.output_values import dead_letter_of
+from pipeline.raw_chunks import AVRO, RAW
 from schemas.errors import UndecodableRecord
 from schemas.serdes import SerdeSettings
 from schemas.wire import VALUE_SCHEMA_ID_HEADER
@@ -55,17 +57,23 @@ class LetterSender:
     """Takes the steps of a retry. Use it as a context manager.
 
     Without a new session id key, value and headers are sent byte for byte (but see `emptied`), to the
-    record's partition while the topic has it. With one the chunk is encoded anew and goes where its key
+    record's partition while the topic has it. With one the chunk is named anew and goes where its key
     belongs. `skip_lost`: go on behind what the input topic no longer holds instead of raising LostOffsets.
     """
 
     def __init__(
-        self, kafka: ClientConfig, serdes: SerdeSettings | None = None, *, skip_lost: bool = False
+        self,
+        kafka: ClientConfig,
+        serdes: SerdeSettings | None = None,
+        *,
+        skip_lost: bool = False,
+        chunk_format: str = AVRO,
     ) -> None:
         self._kafka = kafka
         self._serdes = serdes or SerdeSettings()
         self._chunks = self._serdes.reader("audio_chunk")
         self._skip_lost = skip_lost
+        self._raw = chunk_format == RAW
         self._log = AudioLog(kafka, threads=1)
         self._publisher = Publisher(kafka)
         self._under_way: list[Delivery] = []
@@ -118,6 +126,8 @@ class LetterSender:
         """The record as it is sent: itself, or the chunk under its new session id."""
         if step.new_session_id is None:
             return record
+        if self._raw:
+            return raw_chunks.renamed(record, step.new_session_id)
         try:
             chunk = self._chunks.decode(record.value or b"", record.header(VALUE_SCHEMA_ID_HEADER))
         except UndecodableRecord as error:

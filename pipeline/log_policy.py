@@ -7,7 +7,7 @@ clients they use. What a runner in Java logs is the runner's to configure: `org.
 
 from __future__ import annotations
 
-import logging
+from schemas.library_logs import pin
 
 _PRINT_ELEMENTS = (
     "apache_beam.runners.worker.operations",
@@ -18,17 +18,6 @@ _PRINT_ELEMENTS = (
 )
 
 
-class AtLeastInfo(logging.Filter):
-    """Drops what is below INFO, even when someone lowers the logger's level afterwards."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        return record.levelno >= logging.INFO
-
-
 def pin_beam_loggers() -> None:
     """Let Beam's loggers that print elements say nothing below INFO."""
-    for name in _PRINT_ELEMENTS:
-        logger = logging.getLogger(name)
-        logger.setLevel(max(logger.level, logging.INFO))
-        if not any(isinstance(existing, AtLeastInfo) for existing in logger.filters):
-            logger.addFilter(AtLeastInfo())
+    pin(*_PRINT_ELEMENTS)

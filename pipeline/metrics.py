@@ -45,6 +45,10 @@ METRICS: tuple[Metric, ...] = (
     _counter("finals", "records", "finals published"),
     _counter("finals_skipped", "records", "finals left out, since all their words had been published before"),
     _counter("finals_trimmed", "records", "finals published without the words that had been before"),
+    _counter("finals_masked", "records", "finals published to the masked topic with words replaced"),
+    _counter(
+        "finals_masked_whole", "records", "of them, those without any word: their entities were not found"
+    ),
     _distribution("publish_ms", "from a final's arrival at its output partition to Kafka's answer"),
     _counter("dead_letters", "records", "records and sessions sent to the dead-letter topic"),
     # sessions

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from pipeline.exposure import KEPT_OFF, refuse_exposure
 from pipeline.near_misses import refuse_near_misses
 
 _DEFAULTS = {
@@ -34,13 +35,14 @@ def beam_options(
     """The job's PipelineOptions from the flags that are not medstream's own; raises SettingsError.
 
     `own_options`: medstream's option names; a flag that looks like one of them is a typing error and not
-    passed on. So is a word that is no flag: values are written `--name=value`. `ends`: the job's source
-    ends, and the job with it.
+    passed on. So is a word that is no flag: values are written `--name=value`. Flags that show elements to
+    others are refused. `ends`: the job's source ends, and the job with it.
     """
     refuse_near_misses(flags, own_options)
+    refuse_exposure(flags)
     given = {flag.split("=", 1)[0] for flag in flags}
     defaults = dict(_DEFAULTS)
-    extra: list[str] = ["--streaming", _QUIET_SUBMISSION]
+    extra: list[str] = ["--streaming", _QUIET_SUBMISSION, KEPT_OFF]
     if _runs_on_flink(flags):
         defaults |= _FLINK_DEFAULTS | (_FLINK_ENDING if ends else {})
         extra += [flag for flag in _FLINK_FLAGS if flag not in given]

@@ -49,12 +49,18 @@ def final_of(record: Mapping[str, Any]) -> FinalTranscript:
         start_time=record["start_time"],
         end_time=record["end_time"],
         alternatives=tuple(_alternative(reading) for reading in record["alternatives"]),
-        settings=SessionSettings(record["language_code"], record["specialty"], record["type"]),
+        settings=SessionSettings(
+            record["language_code"],
+            record["specialty"],
+            record["type"],
+            content_identification_type=record.get("content_identification_type"),
+        ),
         sample_rate_hertz=record["sample_rate_hertz"],
         source=SourceRange(**record["source"]),
         stream_id=record["stream_id"],
         request_id=record.get("request_id"),
         started_at_ms=None if started_at is None else _milliseconds(started_at),
+        phi_masked=record.get("phi_masked", False),
     )
 
 

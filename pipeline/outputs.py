@@ -41,6 +41,8 @@ def final_record(final: FinalTranscript) -> dict[str, Any]:
         "source": final.source.to_record(),
         "stream_id": final.stream_id,
         "request_id": final.request_id,
+        "content_identification_type": final.settings.content_identification_type,
+        "phi_masked": final.phi_masked,
     }
 
 

@@ -33,6 +33,7 @@ from connectors.kafka.errors import (
 from connectors.kafka.partitions import partition_for
 from pipeline.backoff import full_jitter
 from pipeline.encoding import OutputEncoder
+from pipeline.masking import Masked, mask
 from pipeline.progress import Publication, SessionProgress, SessionStep, publish
 from schemas.errors import RegistryError
 from schemas.serde import SingleObjectSerde
@@ -49,8 +50,8 @@ _MAX_TOMBSTONES = 500  # of one write
 
 @dataclass(frozen=True, slots=True)
 class OutputPartition:
-    """Where one partition's outputs go. `sessions_topic` None: ends are not published. `count`: partitions of
-    `finals_topic` and `progress_topic`.
+    """Where one partition's outputs go. `sessions_topic` None: ends are not published; `masked_topic` None:
+    finals are not published masked. `count`: partitions of `finals_topic` and `progress_topic`.
     """
 
     finals_topic: str
@@ -59,6 +60,7 @@ class OutputPartition:
     partition: int
     count: int
     retention_seconds: float
+    masked_topic: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,16 @@ class Published:
     skipped: int
     trimmed: int
     milliseconds: int
+    masked: int = 0
+    masked_whole: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A step's publication and, where there is a topic for them, its finals masked."""
+
+    publication: Publication
+    masked: tuple[Masked, ...]
 
 
 class PartitionPublisher:
@@ -210,14 +222,14 @@ class PartitionPublisher:
         if not self._delivery.is_current():
             self._open()
         changed: dict[str, SessionProgress] = {}
-        publications: list[Publication] = []
+        prepared: list[_Prepared] = []
         messages: list[Message] = []
         now_ms = self._wall_ms()
         for step, _, _ in entries:
             before = changed.get(step.session_id, self._markers.get(step.session_id))
             publication = publish(before, step, now_ms)
-            publications.append(publication)
-            messages += self._messages(step, publication)
+            prepared.append(self._prepared(publication))
+            messages += self._messages(step, prepared[-1])
             if publication.progress is not None:
                 changed[step.session_id] = publication.progress
         expired = [name for name in self._expired(now_ms) if name not in changed]
@@ -227,26 +239,40 @@ class PartitionPublisher:
         self._markers.update((name, _light(progress)) for name, progress in changed.items())
         for name in expired:
             self._markers.pop(name, None)
-        self._answer(entries, publications)
+        self._answer(entries, prepared)
+
+    def _prepared(self, publication: Publication) -> _Prepared:
+        wanted = self._place.masked_topic is not None
+        return _Prepared(publication, tuple(map(mask, publication.finals)) if wanted else ())
 
     def _answer(
         self,
         entries: Sequence[tuple[SessionStep, Future[Published], float]],
-        publications: Sequence[Publication],
+        prepared: Sequence[_Prepared],
     ) -> None:
         with self._lock:
             self._under_way = []
         now = self._clock()
-        for (_, future, since), done in zip(entries, publications, strict=True):
-            milliseconds = round(1000 * (now - since))
+        for (_, future, since), done in zip(entries, prepared, strict=True):
+            published = Published(
+                len(done.publication.finals),
+                done.publication.skipped,
+                done.publication.trimmed,
+                round(1000 * (now - since)),
+                sum(masked.words for masked in done.masked),
+                sum(masked.whole for masked in done.masked),
+            )
             with contextlib.suppress(InvalidStateError):  # it had to be closed meanwhile
-                future.set_result(Published(len(done.finals), done.skipped, done.trimmed, milliseconds))
+                future.set_result(published)
 
-    def _messages(self, step: SessionStep, publication: Publication) -> Iterable[Message]:
-        place = self._place
+    def _messages(self, step: SessionStep, prepared: _Prepared) -> Iterable[Message]:
+        place, publication = self._place, prepared.publication
         for final in publication.finals:
             key, value, headers = self._encoder.final(final, step.passed)
             yield Message(place.finals_topic, place.partition, key, value, headers)
+        for masked in prepared.masked:
+            key, value, headers = self._encoder.final(masked.record, step.passed)
+            yield Message(str(place.masked_topic), None, key, value, headers)
         if publication.ended is not None and place.sessions_topic is not None:
             key, value, headers = self._encoder.session_ended(publication.ended, step.passed)
             yield Message(place.sessions_topic, None, key, value, headers)

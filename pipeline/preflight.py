@@ -1,10 +1,12 @@
 """Checks before a job is submitted: each wrong setting ends in one sentence, within seconds.
 
-They are the checks of `medstream doctor`, which reports on all of them; here the first failure is the end.
+They are the checks of `medstream doctor`, which reports on all of them; here the first failure is the end,
+and what is doubtful is a warning in the log.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -13,12 +15,14 @@ from connectors.kafka.drain_requests import drain_topic
 from connectors.kafka.topics import topic_id
 from pipeline.checks import require
 from pipeline.kafka_checks import KafkaChecks
-from pipeline.registered_schemas import topics_by_schema
+from pipeline.registered_schemas import schemas_of_topics
 from pipeline.registry_check import RegistryChecks
 from pipeline.runner_checks import runner_checks
 from pipeline.service import ServiceSettings
 from pipeline.service_checks import ServiceChecks
-from pipeline.settings import EXACTLY_ONCE, JobSettings, Topics
+from pipeline.settings import EXACTLY_ONCE, JobSettings, Topics, travelling_secrets
+
+_LOG = logging.getLogger(__name__)
 
 
 def check_job(settings: JobSettings) -> JobSettings:
@@ -30,7 +34,8 @@ def check_job(settings: JobSettings) -> JobSettings:
     """
     check_service(settings.service)
     topics = settings.topics
-    require(RegistryChecks(lambda: settings.serdes, topics_by_schema(topics), may_register=True).checks())
+    schemas = schemas_of_topics(topics, settings.chunk_format)
+    require(RegistryChecks(lambda: settings.serdes, schemas, may_register=True).checks())
     kafka = KafkaChecks(
         lambda: settings.kafka,
         topics_by_option(topics),
@@ -39,7 +44,7 @@ def check_job(settings: JobSettings) -> JobSettings:
         transactional_id=f"{settings.sink_id}-0" if settings.delivery == EXACTLY_ONCE else None,
         may_create=True,
     )
-    require(kafka.checks())
+    require(kafka.checks(), _LOG.warning)
     audio_topic_id = topic_id(settings.kafka, topics.audio, setting="--input-topic")
     return replace(
         settings,
@@ -55,9 +60,10 @@ def check_service(service: ServiceSettings) -> None:
     require([*checks.before_a_job(), checks.handshake()])
 
 
-def check_runner(runner: str | None, job_endpoint: str | None) -> None:
+def check_runner(settings: JobSettings, runner: str | None, job_endpoint: str | None) -> None:
     """Raise SettingsError unless the runner's job server, if it has one, can be reached."""
-    require(runner_checks(runner, job_endpoint))
+    secrets = travelling_secrets(settings.kafka, settings.serdes)
+    require(runner_checks(runner, job_endpoint, secrets), _LOG.warning)
 
 
 def topics_by_option(topics: Topics) -> Mapping[str, str | None]:
@@ -68,5 +74,6 @@ def topics_by_option(topics: Topics) -> Mapping[str, str | None]:
         "--dead-letter-topic": topics.dead_letters,
         "--partials-topic": topics.partials,
         "--sessions-topic": topics.sessions,
+        "--masked-topic": topics.masked,
     }
     return {option: topic for option, topic in wanted.items() if topic is not None}

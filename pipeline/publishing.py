@@ -90,10 +90,14 @@ def _count(published: Published) -> None:
         count("finals_skipped", published.skipped)
     if published.trimmed:
         count("finals_trimmed", published.trimmed)
+    if published.masked:
+        count("finals_masked", published.masked)
+    if published.masked_whole:
+        count("finals_masked_whole", published.masked_whole)
 
 
 class PublishSessions(beam.PTransform):
-    """Steps of sessions (`SessionStep.as_tuple`) to the topics of finals, ends and progress."""
+    """Steps of sessions (`SessionStep.as_tuple`) to the topics of finals, masked finals, ends, progress."""
 
     def __init__(self, settings: JobSettings) -> None:
         super().__init__()

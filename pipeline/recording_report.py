@@ -1,7 +1,7 @@
 """What is in a recording, by session: counts, sizes, rates, gaps, audio. Pure.
 
-A session is what has one key. Where its records are AudioChunks in Avro single-object encoding, their audio
-is counted too; of other records only what Kafka says.
+A session is what has one key. Where its records are AudioChunks (in Avro single-object encoding, or raw),
+their audio is counted too; of other records only what Kafka says.
 """
 
 from __future__ import annotations

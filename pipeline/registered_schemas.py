@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import schemas
+from pipeline.raw_chunks import AVRO
 from pipeline.settings import Topics
 from schemas.compatibility import incompatibilities
 from schemas.errors import SchemaNotRegistered
@@ -13,6 +14,8 @@ from schemas.registry import RegisteredSchema, SchemaRegistry
 from schemas.serdes import SerdeSettings
 
 INPUT_SCHEMA = "audio_chunk"
+
+SchemasOfTopics = tuple[tuple[str, str | None], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,23 +41,24 @@ class SubjectReport:
     refused: bool
 
 
-def topics_by_schema(topics: Topics) -> dict[str, str | None]:
-    """The topic of each kind of record that a job reads or writes, the input first; None: not published."""
-    return {
-        INPUT_SCHEMA: topics.audio,
-        "final_transcript": topics.finals,
-        "dead_letter": topics.dead_letters,
-        "partial_transcript": topics.partials,
-        "session_ended": topics.sessions,
-    }
+def schemas_of_topics(topics: Topics, chunk_format: str = AVRO) -> SchemasOfTopics:
+    """(schema, topic) of everything that a job reads or writes, the input first; None: not published, or
+    without a schema.
+    """
+    return (
+        (INPUT_SCHEMA, topics.audio if chunk_format == AVRO else None),
+        ("final_transcript", topics.finals),
+        ("dead_letter", topics.dead_letters),
+        ("partial_transcript", topics.partials),
+        ("session_ended", topics.sessions),
+        ("final_transcript", topics.masked),
+    )
 
 
-def topic_schemas(topics: Mapping[str, str | None], serdes: SerdeSettings) -> list[TopicSchema]:
-    """The subject of each topic (`topics_by_schema`), in their order; those without a topic are left out."""
+def topic_schemas(topics: SchemasOfTopics, serdes: SerdeSettings) -> list[TopicSchema]:
+    """The subject of each topic, in their order; those without a topic are left out."""
     return [
-        TopicSchema(name, topic, serdes.subject(name, topic))
-        for name, topic in topics.items()
-        if topic is not None
+        TopicSchema(name, topic, serdes.subject(name, topic)) for name, topic in topics if topic is not None
     ]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import cached_property
 
 import schemas
@@ -10,11 +10,12 @@ from pipeline.checks import Check, NotNeeded, NotPossible, require
 from pipeline.errors import SettingsError
 from pipeline.registered_schemas import (
     INPUT_SCHEMA,
+    SchemasOfTopics,
     SubjectReport,
     TopicSchema,
     report,
+    schemas_of_topics,
     topic_schemas,
-    topics_by_schema,
 )
 from pipeline.settings import Topics
 from schemas.registry import SchemaRegistry
@@ -24,13 +25,13 @@ _REMEDY = "Check --schema-registry-url and --schema-registry-config, and that th
 
 
 class RegistryChecks:
-    """The checks of a job's registry. `topics`: schema -> topic, None for one that is not set.
+    """The checks of a job's registry. `topics`: None for one that is not set.
 
     `may_register`: with `auto_register` a missing schema is registered here, so that a refusal is told now.
     """
 
     def __init__(
-        self, serdes: Callable[[], SerdeSettings], topics: Mapping[str, str | None], *, may_register: bool
+        self, serdes: Callable[[], SerdeSettings], topics: SchemasOfTopics, *, may_register: bool
     ) -> None:
         self._make_serdes = serdes
         self._topics = topics
@@ -42,13 +43,15 @@ class RegistryChecks:
         yield Check(
             "registry.connection", "ask the registry", self._connection, ("registry.settings",), _REMEDY
         )
-        for name, topic in self._topics.items():
+        seen: set[str] = set()
+        for name, topic in self._topics:
             if topic is not None:
-                yield self._schema_check(name, topic)
+                yield self._schema_check(name, topic, f"{name}.{topic}" if name in seen else name)
+                seen.add(name)
 
-    def _schema_check(self, name: str, topic: str) -> Check:
+    def _schema_check(self, name: str, topic: str, unique: str) -> Check:
         return Check(
-            f"schema.{name}",
+            f"schema.{unique}",
             f"find {name} registered for {topic}",
             lambda: self._schema(name, topic),
             ("registry.connection",),
@@ -100,7 +103,7 @@ def check_registry(topics: Topics, serdes: SerdeSettings) -> None:
     """Raise SettingsError or RegistryError with one sentence unless the job can write; nothing without a
     registry.
     """
-    require(RegistryChecks(lambda: serdes, topics_by_schema(topics), may_register=True).checks())
+    require(RegistryChecks(lambda: serdes, schemas_of_topics(topics), may_register=True).checks())
 
 
 def _unreadable(found: SubjectReport) -> str:

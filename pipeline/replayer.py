@@ -11,6 +11,7 @@ from connectors.kafka.bulk_sender import BulkSender
 from connectors.kafka.records import KafkaRecord
 from pipeline.errors import SettingsError
 from pipeline.playback import UNPACED
+from pipeline.raw_chunks import AVRO
 from pipeline.replay_plan import Planned
 from pipeline.session_rename import SessionRenamer
 
@@ -31,6 +32,7 @@ class Target:
     keep_timestamps: bool = False
     keep_headers: bool = True
     added_headers: tuple[tuple[str, bytes], ...] = ()
+    chunk_format: str = AVRO
 
     def partition(self, number: int) -> int | None:
         """The partition of a record of `number`, None: by its key. Raises SettingsError."""
@@ -91,7 +93,7 @@ class Replayer:
         self._wait = wait
         self._show = show
         self._clock = clock
-        self._renamer = SessionRenamer()
+        self._renamer = SessionRenamer(target.chunk_format)
         self.summary = ReplaySummary()
 
     def run(self, planned: Iterable[Planned]) -> bool:

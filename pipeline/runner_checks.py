@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import resource
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import metadata, util
 
 from pipeline.checks import Check, Doubtful, NotNeeded, NotPossible
 from pipeline.errors import SettingsError
+from pipeline.exposure import refuse_exposure
+from schemas.loopback import is_loopback
 
 PORTABLE_RUNNER = "PortableRunner"
 _EMBEDDED = "embed"
@@ -20,18 +22,39 @@ _MODULES: tuple[str, ...] = (
     *("apache_beam", "botocore", "crc32c", "fastavro", "h2", "kafka", "numpy", "orjson", "python_socks"),
     *("soundfile", "soxr", "tenacity", "urllib3", "websockets"),
 )
+_PRIVATE = "Submit within a network that you trust, or through a tunnel; Beam's job servers have no TLS."
 _FILES_BESIDE_STREAMS = 256
 _FILES_PER_STREAM = 2  # a socket, and another while one stream takes over from another
 
 
-def runner_checks(runner: str | None, job_endpoint: str | None) -> Iterator[Check]:
-    """Whether the runner can be submitted to, in the order of their dependencies."""
+def runner_checks(
+    runner: str | None, job_endpoint: str | None, secrets: Sequence[str] = ()
+) -> Iterator[Check]:
+    """Whether the runner can be submitted to, in the order of their dependencies.
+
+    `secrets`: the options whose secrets are in the job's graph.
+    """
     yield Check(
         _JOB_SERVER,
         "connect to the job server (--job_endpoint)",
-        lambda: _job_server(runner, job_endpoint),
+        lambda: _job_server(runner, job_endpoint, secrets),
         remedy="Start the job server, or correct --job_endpoint; on this machine: medstream local up.",
     )
+
+
+def exposure_checks(flags: Sequence[str]) -> Iterator[Check]:
+    """Whether Beam's options keep the elements to the job."""
+    yield Check(
+        "runner.exposure",
+        "look for options of Beam that show elements",
+        lambda: _exposure(flags),
+        remedy="Leave it out (flags, --beam-option, MEDSTREAM_BEAM_OPTION, [run.beam-option]).",
+    )
+
+
+def _exposure(flags: Sequence[str]) -> str:
+    refuse_exposure(flags)
+    return "none"
 
 
 def protocol_checks(job_endpoint: str | None) -> Iterator[Check]:
@@ -75,7 +98,7 @@ def check_job_endpoint(job_endpoint: str) -> None:
         ) from None
 
 
-def _job_server(runner: str | None, job_endpoint: str | None) -> str:
+def _job_server(runner: str | None, job_endpoint: str | None, secrets: Sequence[str]) -> str:
     if runner != PORTABLE_RUNNER:
         what = f"{runner} is reached when the job is submitted" if runner else "no --runner is set"
         raise NotPossible(what)
@@ -86,6 +109,10 @@ def _job_server(runner: str | None, job_endpoint: str | None) -> str:
             "--job_endpoint", f"needed by --runner={PORTABLE_RUNNER} (on this machine: medstream local up)"
         )
     check_job_endpoint(job_endpoint)
+    if not is_loopback(job_endpoint.rpartition(":")[0]):
+        # Beam (2.77) opens insecure channels only (runners/portability/job_server.py).
+        held = f", with the secrets of {', '.join(secrets)}" if secrets else ""
+        raise Doubtful(f"{job_endpoint} listens; the job's graph goes there unencrypted{held}", _PRIVATE)
     return f"{job_endpoint} listens"
 
 

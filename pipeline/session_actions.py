@@ -6,7 +6,8 @@ follow from it; they do not decide when.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from connectors.transcribe.model import MedicalResult
 from pipeline.answers import StreamFailure
@@ -62,6 +63,7 @@ class SessionActions:
         backoff: Callable[[int], float],
         now: float,
         owner: str = "",
+        required: Mapping[str, Any] | None = None,
     ) -> None:
         self.session_id = session_id
         self.state = _STATES[cursor.status]
@@ -71,7 +73,7 @@ class SessionActions:
         self._format = cursor.format
         self._limits = limits
         self._retry = RetryBudget(limits.max_retries, backoff, now)
-        self._books = SessionBooks(cursor, session_id=session_id, topic=topic, owner=owner)
+        self._books = SessionBooks(cursor, session_id=session_id, topic=topic, owner=owner, required=required)
         self._feed = AudioFeed(cursor, limits)
         self._stream: StreamView | None = None
         self._serial = 0

@@ -15,6 +15,7 @@ from connectors.kafka.records import KafkaRecord
 from pipeline.decoding import ChunkDecoder
 from pipeline.elements import AudioChunk, AudioFormat
 from pipeline.errors import ChunkRejected, SettingsError
+from pipeline.raw_chunks import AVRO
 
 EXPORT = "--export-audio"
 _WINDOW_CHUNKS = 256
@@ -32,7 +33,9 @@ class ExportedAudio:
     skipped_records: int
 
 
-def export_audio(records: Iterable[KafkaRecord], session: str, path: Path) -> ExportedAudio:
+def export_audio(
+    records: Iterable[KafkaRecord], session: str, path: Path, chunk_format: str = AVRO
+) -> ExportedAudio:
     """Write the session's audio to `path`, which says by its ending whether WAV or FLAC; 16 bits.
 
     The file appears when it is complete. Raises SettingsError, and what reading the records raises.
@@ -40,7 +43,7 @@ def export_audio(records: Iterable[KafkaRecord], session: str, path: Path) -> Ex
     container = _FORMATS.get(path.suffix.lower())
     if container is None:
         raise SettingsError("--output", f"{path.name} ends neither in .wav nor in .flac")
-    chunks = _Chunks(record for record in records if record.key == session.encode())
+    chunks = _Chunks((record for record in records if record.key == session.encode()), chunk_format)
     in_order = iter(chunks)
     first = next(in_order, None)
     if first is None:
@@ -92,9 +95,9 @@ def _write(path: Path, container: str, first: AudioChunk, rest: Iterator[AudioCh
 class _Chunks:
     """The chunks of one session's records in order, each once."""
 
-    def __init__(self, records: Iterable[KafkaRecord]) -> None:
+    def __init__(self, records: Iterable[KafkaRecord], chunk_format: str) -> None:
         self._records = records
-        self._decoder = ChunkDecoder()
+        self._decoder = ChunkDecoder(chunk_format=chunk_format)
         self.skipped = 0
 
     def __iter__(self) -> Iterator[AudioChunk]:

@@ -35,7 +35,7 @@ class SessionLog(Protocol):
 
 
 class RecordDecoder(Protocol):
-    """Turns records into entries for the engine, one each, in their order: `ChunkDecoder` for Avro."""
+    """Turns records into entries for the engine, one each, in their order: `ChunkDecoder` of a topic."""
 
     def entries(self, records: Iterable[KafkaRecord]) -> Iterable[LogEntry]: ...
 

@@ -1,21 +1,28 @@
-"""A record of one session as the same record of another: its key, and the session id in its AudioChunk."""
+"""A record of one session as the same record of another: its key, and the session id in its chunk."""
 
 from __future__ import annotations
 
 from connectors.kafka.records import KafkaRecord
+from pipeline import raw_chunks
 from pipeline.errors import SettingsError
+from pipeline.raw_chunks import AVRO, RAW
 from schemas.errors import SchemaError
 from schemas.serde import SingleObjectSerde
 
 
 class SessionRenamer:
-    """Renames records; a tombstone has only its key. The value is encoded anew, by the present schema."""
+    """Renames records; a tombstone has only its key. A value in Avro is encoded anew, by the present schema;
+    a raw chunk is named by key and header.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, chunk_format: str = AVRO) -> None:
         self._serde = SingleObjectSerde("audio_chunk")
+        self._raw = chunk_format == RAW
 
     def renamed(self, record: KafkaRecord, name: str) -> KafkaRecord:
         """Raises SettingsError for a value that is no AudioChunk in Avro single-object encoding."""
+        if self._raw:
+            return raw_chunks.renamed(record, name)
         value = record.value
         if value is not None:
             try:
@@ -25,6 +32,7 @@ class SessionRenamer:
                 raise SettingsError(
                     "--rename-sessions",
                     f"the record of {place} is no AudioChunk in Avro single-object encoding, so the session "
-                    "in it cannot be renamed; replay it under its own name ('{session}'), without --fan-out",
+                    "in it cannot be renamed; replay it under its own name ('{session}'), without --fan-out, "
+                    "or with --chunk-format raw if that is what it is",
                 ) from None
         return record._replace(key=name.encode(), value=value)

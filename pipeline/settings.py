@@ -7,8 +7,11 @@ from dataclasses import dataclass, field
 
 from connectors.kafka.client import ClientConfig
 from connectors.kafka.drain_requests import DrainTopic
+from connectors.kafka.properties import is_secret
 from pipeline.elements import SessionSettings
 from pipeline.limits import SessionLimits
+from pipeline.masking import PHI
+from pipeline.raw_chunks import AVRO
 from pipeline.service import ServiceSettings
 from pipeline.stream_slots import MAX_LIVE_STREAMS, MAX_OPENS_PER_SECOND
 from schemas.serdes import SerdeSettings
@@ -28,6 +31,8 @@ class Topics:
     sessions: str | None = None
     progress: str = ""
     """Compacted, partitioned as `finals`; FINALS.progress when not given."""
+    masked: str | None = None
+    """Finals once more, without what the service identified as protected health information."""
 
     def __post_init__(self) -> None:
         if not self.progress:
@@ -46,6 +51,7 @@ class JobSettings:
     `sink_id` names the job's transactions; the topic of finals when not given. `finals_partitions` and
     `audio_topic_id` (Kafka's own id of the input topic) are found out before the job is submitted, and so is
     `drain`: where the job hears that it should drain.
+    `chunk_format`: "avro" or "raw", what the input topic holds.
     """
 
     kafka: ClientConfig
@@ -68,8 +74,25 @@ class JobSettings:
     finals_partitions: int = 1
     audio_topic_id: str = ""
     drain: DrainTopic | None = None
+    chunk_format: str = AVRO
     job_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+
+    @property
+    def required_settings(self) -> dict[str, str]:
+        """What every session asks of the service, whatever its chunks or its cursor say."""
+        return {} if self.topics.masked is None else {"content_identification_type": PHI}
 
     def __post_init__(self) -> None:
         if not self.sink_id:
             object.__setattr__(self, "sink_id", self.topics.finals)
+
+
+def travelling_secrets(kafka: ClientConfig, serdes: SerdeSettings) -> list[str]:
+    """The options whose secrets are within the job's graph, for whoever can see that."""
+    registry = serdes.registry
+    found = {
+        "--kafka-property": any(is_secret(name, value) for name, value in kafka.properties),
+        "--ship-command-config": kafka.shipped is not None,
+        "the schema registry": registry is not None and bool(registry.secrets),
+    }
+    return [option for option, holds in found.items() if holds]

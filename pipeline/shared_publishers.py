@@ -45,6 +45,7 @@ def _open(settings: JobSettings, partition: int) -> PartitionPublisher:
         partition=partition,
         count=settings.finals_partitions,
         retention_seconds=settings.progress_retention_seconds,
+        masked_topic=settings.topics.masked,
     )
     delivery = _delivery(settings, partition)
     return PartitionPublisher(

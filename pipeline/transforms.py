@@ -88,7 +88,7 @@ class TranscribeFn(beam.DoFn):
         self._slots = self._runtime.slots(
             settings.job_id, settings.max_live_streams, settings.max_stream_opens_per_second
         )
-        self._decoder = ChunkDecoder(settings.serdes.reader("audio_chunk"))
+        self._decoder = ChunkDecoder(settings.serdes.reader("audio_chunk"), settings.chunk_format)
         self._encoder = OutputEncoder(settings.topics, settings.serdes)
         self._cursors = SingleObjectSerde("session_cursor")
         self._unfinished: UnfinishedSessions = unfinished_sessions(settings)
@@ -219,6 +219,7 @@ class TranscribeFn(beam.DoFn):
             backoff=full_jitter,
             now=now,
             owner=secrets.token_hex(8),
+            required=settings.required_settings,
         )
         live = LiveSession(
             session,

@@ -4,15 +4,17 @@ Audio that is transcribed once more need not be cut into the same segments, so a
 end of what was published and end behind it. Words decide: one whose middle lies behind that end is news. The
 middle, because the same word, heard again, may begin or end a few hundredths of a second elsewhere.
 
+Entities stay consistent with the words: one that is cut in two is left with the words that are news.
+
 Finals are records of the schema `final_transcript`, as dictionaries.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-Record = Mapping[str, Any]
+from pipeline.entities import Record, middle, places_of
 
 PRONUNCIATION = "pronunciation"
 _MICROS = 1_000_000
@@ -32,9 +34,9 @@ def news_of(final: Record, published_until: float) -> dict[str, Any] | None:
     """
     words = _words(final["alternatives"])
     if not words:
-        is_news = _middle(final) > published_until
+        is_news = middle(final) > published_until
         return dict(final) if is_news else None
-    if all(_middle(word) > published_until for word in words):
+    if all(middle(word) > published_until for word in words):
         return dict(final)
     alternatives = [_cut(alternative, published_until) for alternative in final["alternatives"]]
     left = _words(alternatives)
@@ -60,21 +62,31 @@ def _is_timed_word(item: Record) -> bool:
     return bool(item["type"] == PRONUNCIATION and item["end_time"] > item["start_time"])
 
 
-def _middle(timed: Record) -> float:
-    return float(timed["start_time"] + timed["end_time"]) / 2
-
-
 def _cut(alternative: Record, published_until: float) -> dict[str, Any]:
     """Without the items up to the last word that was published, and the marks behind that word."""
     items = list(alternative["items"])
     published = [
-        place for place, item in enumerate(items) if _is_timed_word(item) and _middle(item) <= published_until
+        place for place, item in enumerate(items) if _is_timed_word(item) and middle(item) <= published_until
     ]
-    left = items[published[-1] + 1 :] if published else items
-    first = next((n for n, item in enumerate(left) if item["type"] == PRONUNCIATION), len(left))
-    left = left[first:]
-    entities = [entity for entity in alternative["entities"] if _middle(entity) > published_until]
+    first = published[-1] + 1 if published else 0
+    while first < len(items) and items[first]["type"] != PRONUNCIATION:
+        first += 1
+    rests = [_rest(entity, items, first) for entity in alternative["entities"]]
+    entities = [rest for rest in rests if rest is not None]
+    left = items[first:]
     return {**alternative, "items": left, "entities": entities, "transcript": _text(left)}
+
+
+def _rest(entity: Record, items: Sequence[Record], first: int) -> Record | None:
+    """What of the entity is in `items[first:]`; one that is not found in the items stays, for it may be."""
+    places = places_of(entity, items)
+    if places is None or places[0] >= first:
+        return entity
+    left = [items[place] for place in places if place >= first]
+    if not left:
+        return None
+    content = " ".join(item["content"] for item in left)
+    return {**entity, "content": content, "start_time": left[0]["start_time"]}
 
 
 def _text(items: Sequence[Record]) -> str:

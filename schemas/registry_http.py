@@ -28,7 +28,10 @@ from schemas.errors import (
     RegistryUnavailable,
     UnexpectedAnswer,
 )
+from schemas.library_logs import pin
 from schemas.registry_settings import RegistrySettings
+
+pin("urllib3")  # subjects are named after topics
 
 CONTENT_TYPE = "application/vnd.schemaregistry.v1+json"
 

@@ -6,13 +6,13 @@ the environment, never from a URL, and stay out of `repr` and of every message.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
 from schemas.errors import RegistrySettingError
+from schemas.loopback import is_loopback
 from schemas.subjects import read_strategy
 
 URL = "schema.registry.url"
@@ -188,16 +188,9 @@ def _check_url(url: str, setting: str, *, insecure: bool) -> None:
         host = None
     if parts.scheme not in ("http", "https") or not host or parts.query or parts.fragment:
         raise RegistrySettingError(setting, f"{url!r} is no address; expected http(s)://host[:port][/path]")
-    if parts.scheme == "http" and not insecure and not _is_loopback(host):
+    if parts.scheme == "http" and not insecure and not is_loopback(host):
         raise RegistrySettingError(
             setting,
             f"{url} is not encrypted, and what it answers decides how patients' records are read; "
             "use https, or accept it with --insecure",
         )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")

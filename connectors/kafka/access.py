@@ -21,7 +21,7 @@ from kafka.protocol.producer import EndTxnRequest, InitProducerIdRequest
 
 from connectors.kafka import probe
 from connectors.kafka.broker_session import BrokerSession, SessionFailed
-from connectors.kafka.client import ClientConfig
+from connectors.kafka.client import ADVERTISED, ClientConfig
 from connectors.kafka.errors import (
     BrokerUnreachable,
     KafkaConnectorError,
@@ -103,6 +103,7 @@ def check_advertised(config: ClientConfig, cluster: Cluster) -> None:
 
     Raises SettingError, or BrokerUnreachable when none of them answers.
     """
+    config.check_places(cluster.brokers, ADVERTISED)
     if not cluster.brokers or cluster.server in {f"{host}:{port}" for host, port in cluster.brokers}:
         return
     arguments = config.connection_arguments()

@@ -10,10 +10,9 @@ anew for every client it opens and every connection that logs in, so that rotate
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,8 +39,12 @@ from connectors.kafka.login import Login
 from connectors.kafka.properties import Value
 from connectors.kafka.property_files import read_properties, settings_of
 from connectors.kafka.tls import ReloadingContext, build_context
+from schemas.loopback import is_loopback
+
+pin_logger()
 
 DEFAULT_PORT = 9092
+ADVERTISED = "advertised.listeners of the brokers"
 
 _DELIVERY_TIMEOUT_MS = 30_000
 # Seconds, not kafka-python's 30: a broker that is back must be noticed.
@@ -192,13 +195,21 @@ class ClientConfig:
     def _check_encryption(self, settings: Mapping[str, Value]) -> None:
         if self.insecure:
             return
-        if not uses_tls(settings):
-            for host, port in split_servers(self.bootstrap_servers):
-                if not _is_loopback(host):
-                    raise InsecureConnection(f"{host}:{port}", security_protocol(settings))
+        self.check_places(split_servers(self.bootstrap_servers), "--bootstrap-servers", settings)
         url = urlsplit(str(settings.get("oauth_token_url") or ""))
-        if url.scheme == "http" and not _is_loopback(url.hostname or ""):
+        if url.scheme == "http" and not is_loopback(url.hostname or ""):
             raise InsecureConnection(url.hostname or "", "http", "sasl.oauthbearer.token.endpoint.url")
+
+    def check_places(
+        self, places: Iterable[tuple[str, int]], setting: str, settings: Mapping[str, Value] | None = None
+    ) -> None:
+        """Raise InsecureConnection for a broker that would be sent patient data unencrypted."""
+        settings = self.load() if settings is None else settings
+        if self.insecure or uses_tls(settings):
+            return
+        for host, port in places:
+            if not is_loopback(host):
+                raise InsecureConnection(f"{host}:{port}", security_protocol(settings), setting)
 
     def _refused_login(self) -> AuthenticationFailed:
         login_of(self).refused()
@@ -213,7 +224,7 @@ class ClientConfig:
         known = {name: value for name, value in wanted.items() if name in client.DEFAULT_CONFIG}
         with observing() as observed:
             try:
-                return client(bootstrap_servers=self.bootstrap_servers.split(","), **known)
+                return self._checked(client(bootstrap_servers=self.bootstrap_servers.split(","), **known))
             except (kafka_errors.KafkaError, OSError) as error:
                 mapped = self.map_error(error, observed)
         if isinstance(mapped, BrokerUnreachable | AuthenticationFailed):
@@ -221,6 +232,16 @@ class ClientConfig:
 
             mapped = diagnose(self) or mapped
         raise mapped
+
+    def _checked(self, client: Any) -> Any:
+        """The client, unless it would go to brokers elsewhere that one on this machine advertises."""
+        cluster = client._metadata if isinstance(client, kafka.KafkaProducer) else client._manager.cluster
+        try:
+            self.check_places([(broker.host, broker.port) for broker in cluster.brokers()], ADVERTISED)
+        except InsecureConnection:
+            client.close()
+            raise
+        return client
 
 
 _CODECS = {"snappy": "python-snappy", "lz4": "lz4", "zstd": "zstandard"}
@@ -280,17 +301,7 @@ def split_servers(value: str) -> list[tuple[str, int]]:
 
 def is_loopback_only(servers: str) -> bool:
     """Whether every server of the list is on this machine. Raises InvalidBootstrapServers."""
-    return all(_is_loopback(host) for host, _ in split_servers(servers))
-
-
-def _is_loopback(host: str) -> bool:
-    name = host.strip("[]").lower()
-    if name == "localhost" or name.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False
+    return all(is_loopback(host) for host, _ in split_servers(servers))
 
 
 def _reason(causes: list[BaseException]) -> str:

@@ -12,12 +12,7 @@ from contextlib import contextmanager
 
 from kafka.net.connection import KafkaConnection
 
-
-class _AtLeastInfo(logging.Filter):
-    """Drops what kafka-python logs below INFO, even when someone lowers its logger's level again."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        return record.levelno >= logging.INFO
+from schemas.library_logs import pin
 
 
 def pin_logger() -> None:
@@ -25,14 +20,9 @@ def pin_logger() -> None:
 
     Unless someone asked for INFO, they are at WARNING: each connection is worth a dozen lines to the library.
     """
-    root = logging.getLogger("kafka")
-    root.setLevel(max(root.level, logging.INFO) if root.level != logging.NOTSET else logging.WARNING)
-    for name in ("kafka", *(name for name in logging.root.manager.loggerDict if name.startswith("kafka."))):
-        logger = logging.getLogger(name)
-        if logger.level != logging.NOTSET:
-            logger.setLevel(max(logger.level, logging.INFO))
-        if not any(isinstance(existing, _AtLeastInfo) for existing in logger.filters):
-            logger.addFilter(_AtLeastInfo())
+    if logging.getLogger("kafka").level == logging.NOTSET:
+        logging.getLogger("kafka").setLevel(logging.WARNING)
+    pin("kafka")
 
 
 class Observed(logging.Handler):

@@ -34,6 +34,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from connectors.kafka.errors import AwsCredentialsNotFound
 from connectors.kafka.properties import Value
+from schemas.library_logs import pin
+
+pin("botocore", "urllib3")  # at DEBUG it logs what it signs, session tokens among it
 
 logging.getLogger("botocore").setLevel(logging.INFO)  # at DEBUG it writes what providers answer
 

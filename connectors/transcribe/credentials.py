@@ -11,7 +11,6 @@ botocore logs requests and answers of its credential providers at DEBUG; its log
 from __future__ import annotations
 
 import difflib
-import logging
 import os
 from functools import cache
 from threading import Lock
@@ -27,8 +26,9 @@ from connectors.transcribe.errors import (
     bounded,
 )
 from connectors.transcribe.sigv4 import Credentials
+from schemas.library_logs import pin
 
-logging.getLogger("botocore").setLevel(logging.INFO)
+pin("botocore", "urllib3")  # botocore's HTTP client names the addresses it asks
 
 ENDPOINT_PREFIX = "transcribestreaming"
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from ipaddress import ip_address
 from urllib.parse import SplitResult, urlsplit
 
 from connectors.transcribe.errors import EndpointError, bounded
+from schemas.loopback import is_loopback
 
 DEFAULT_PORTS = {"https": 443, "http": 80}
 HTTP2, WEBSOCKET = "http2", "websocket"
@@ -95,14 +95,6 @@ def regional_host(region: str, use_fips: bool = False, use_dualstack: bool = Fal
             f"there is no dual-stack endpoint in {region}; leave out --use-dualstack-endpoint"
         )
     return f"{service}.{region}.{dualstack_domain if use_dualstack else domain}"
-
-
-def is_loopback(host: str) -> bool:
-    """True when `host` is this machine."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
 
 
 def _from_url(endpoint_url: str, region: str, allow_cleartext: bool) -> Endpoint:

@@ -8,8 +8,6 @@ any I/O.
 
 from __future__ import annotations
 
-import logging
-
 from connectors.transcribe.clock import ServiceClock
 from connectors.transcribe.connecting import open_stream
 from connectors.transcribe.endpoint import Endpoint
@@ -18,10 +16,10 @@ from connectors.transcribe.http2_protocol import Http2StreamProtocol
 from connectors.transcribe.model import StartMedicalStreamTranscriptionRequest
 from connectors.transcribe.sigv4 import Credentials
 from connectors.transcribe.stream import TranscribeStream
+from schemas.library_logs import pin
 
 # hpack logs every header, the session token among them, at DEBUG.
-for _name in ("hpack", "h2"):
-    logging.getLogger(_name).setLevel(logging.INFO)
+pin("hpack", "h2")
 
 
 async def open_http2_stream(

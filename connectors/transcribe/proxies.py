@@ -23,8 +23,9 @@ from urllib.request import getproxies_environment, proxy_bypass_environment  # t
 from python_socks import ProxyConnectionError, ProxyError, ProxyType
 from python_socks.async_.asyncio import Proxy as SocksClient
 
-from connectors.transcribe.endpoint import Endpoint, is_loopback
+from connectors.transcribe.endpoint import Endpoint
 from connectors.transcribe.errors import ConfigurationError, ConnectError, TranscribeError, bounded
+from schemas.loopback import is_loopback
 
 _PORTS = {"http": 80, "socks4": 1080, "socks4a": 1080, "socks5": 1080, "socks5h": 1080}
 _MAX_SOCKS_FIELD_BYTES = 255

@@ -15,7 +15,6 @@ service closes normally after its last result, and after an exception it has sen
 
 from __future__ import annotations
 
-import logging
 import re
 from typing import ClassVar
 
@@ -35,10 +34,10 @@ from connectors.transcribe.errors import (
 )
 from connectors.transcribe.eventstream import MAX_HEADERS_BYTES, MAX_PAYLOAD_BYTES
 from connectors.transcribe.websocket_protocol import WebSocketStreamProtocol
+from schemas.library_logs import pin
 
 # At DEBUG the library logs every frame, and the URL, which is a secret.
-for _name in ("websockets", "websockets.client"):
-    logging.getLogger(_name).setLevel(logging.INFO)
+pin("websockets", "websockets.client")
 
 MAX_MESSAGE_BYTES = MAX_HEADERS_BYTES + MAX_PAYLOAD_BYTES + 16
 MAX_HEAD_BYTES = 64 * 1024

@@ -21,6 +21,14 @@ ProgressTopic = Annotated[
         envvar="MEDSTREAM_PROGRESS_TOPIC",
     ),
 ]
+MaskedTopic = Annotated[
+    str | None,
+    typer.Option(
+        help="Topic of finals once more, with the words that the service identifies as PHI replaced; makes "
+        "every session identify PHI. Not published without.",
+        envvar="MEDSTREAM_MASKED_TOPIC",
+    ),
+]
 SinkId = Annotated[
     str | None,
     typer.Option(

@@ -20,6 +20,7 @@ from connectors.kafka.positions import parse_timestamp_ms
 from pipeline.cli.kafka_options import CommandConfig, KafkaProperty, properties_of
 from pipeline.cli.registry_options import SchemaRegistryConfig, SchemaRegistryUrl, serde_settings
 from pipeline.cli.service_options import Insecure
+from pipeline.cli.source_options import ChunkFormat, check_chunk_format
 from pipeline.cli.topic_options import BootstrapServers, OnLostOffsets
 from pipeline.consuming import FAIL, SKIP
 from pipeline.elements import DeadLetter
@@ -37,6 +38,7 @@ from pipeline.letter_text import (
     reason_lines,
     reason_record,
 )
+from pipeline.raw_chunks import AVRO
 from schemas.serdes import SerdeSettings
 
 app = typer.Typer(
@@ -166,6 +168,7 @@ def retry(
         str | None,
         typer.Option(help="New session id, {session} stands for the old one; records are encoded anew."),
     ] = None,
+    chunk_format: ChunkFormat = AVRO,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be sent.")] = False,
     ended_retention_seconds: Annotated[
         float,
@@ -185,6 +188,7 @@ def retry(
     A session that was refused for good is read again from the input topic, from where finals end to where it
     was given up. The letters stay: choose by --from what the last retry has not sent.
     """
+    check_chunk_format(chunk_format)
     selection = _selection(reason, session, failed_from, failed_to, letter_id)
     if selection.is_all and not everything:
         raise SettingsError("--all", "choose by --reason, --session, --id, --from or --to, or give --all")
@@ -205,7 +209,8 @@ def retry(
         _echo_all([_step_line(step) for step in plan.steps])
         typer.echo(f"medstream: {_what(plan)} would be sent", err=True)
         return
-    with LetterSender(kafka, serdes, skip_lost=on_lost_offsets == SKIP) as sender:
+    skip_lost = on_lost_offsets == SKIP
+    with LetterSender(kafka, serdes, skip_lost=skip_lost, chunk_format=chunk_format) as sender:
         _send(sender, plan)
 
 

@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from connectors.kafka.client import ClientConfig
-from pipeline.checks import Check, Doubtful, NotPossible, Outcome, Result, examine
+from pipeline.checks import FORESEEN, Check, Doubtful, NotPossible, Outcome, Result, examine
 from pipeline.cli import logs
 from pipeline.cli.beam_flags import beam_flag, beam_flags
 from pipeline.cli.job_options import (
@@ -33,11 +33,11 @@ from pipeline.cli.like_run import CONTEXT_SETTINGS, LikeRun, option_names, run_o
 from pipeline.cli.resolved import misspelt_variables
 from pipeline.kafka_checks import KafkaChecks
 from pipeline.near_misses import refuse_near_misses
-from pipeline.registered_schemas import topics_by_schema
+from pipeline.registered_schemas import schemas_of_topics
 from pipeline.registry_check import RegistryChecks
-from pipeline.runner_checks import protocol_checks, runner_checks, worker_checks
+from pipeline.runner_checks import exposure_checks, protocol_checks, runner_checks, worker_checks
 from pipeline.service_checks import ServiceChecks
-from pipeline.settings import EXACTLY_ONCE, Topics
+from pipeline.settings import EXACTLY_ONCE, Topics, travelling_secrets
 from schemas.serdes import SerdeSettings
 
 app = typer.Typer()
@@ -94,7 +94,8 @@ def job_checks(options: Mapping[str, Any], flags: list[str]) -> Iterator[Check]:
     yield from RegistryChecks(lambda: _serdes(options), topics.by_schema, may_register=False).checks()
     yield from ServiceChecks(lambda: service_settings(options), options["profile"]).checks()
     job_endpoint = beam_flag(flags, "job_endpoint")
-    yield from runner_checks(beam_flag(flags, "runner"), job_endpoint)
+    yield from exposure_checks(flags)
+    yield from runner_checks(beam_flag(flags, "runner"), job_endpoint, _travelling_secrets(options))
     yield from protocol_checks(job_endpoint)
 
 
@@ -105,17 +106,21 @@ class _Topics:
         audio, finals = options["input_topic"], options["output_topic"]
         named: Topics = job_topics({**options, "input_topic": audio or "", "output_topic": finals or ""})
         letters = options["dead_letter_topic"] or (named.dead_letters if audio else None)
-        optional = {"--partials-topic": named.partials, "--sessions-topic": named.sessions}
+        optional = {
+            "--partials-topic": named.partials,
+            "--sessions-topic": named.sessions,
+            "--masked-topic": named.masked,
+        }
         self.by_option: dict[str, str | None] = {
             "--input-topic": audio,
             "--output-topic": finals,
             "--dead-letter-topic": letters,
             **{option: topic for option, topic in optional.items() if topic is not None},
         }
-        self.by_schema = {
-            schema: topic if topic in self.by_option.values() else None
-            for schema, topic in topics_by_schema(named).items()
-        }
+        self.by_schema = tuple(
+            (schema, topic if topic in self.by_option.values() else None)
+            for schema, topic in schemas_of_topics(named, options["chunk_format"])
+        )
         self.progress = options["progress_topic"] or (named.progress if finals else None)
         sink = options["sink_id"] or finals
         exactly_once = options["delivery"] == EXACTLY_ONCE and sink
@@ -151,6 +156,14 @@ def _kafka_config(options: Mapping[str, Any]) -> Callable[[], ClientConfig]:
         return kafka_config(options)
 
     return make
+
+
+def _travelling_secrets(options: Mapping[str, Any]) -> list[str]:
+    """None where the settings are wrong: other checks tell that."""
+    try:
+        return travelling_secrets(_kafka_config(options)(), registry_settings(options))
+    except (NotPossible, *FORESEEN):
+        return []
 
 
 def _serdes(options: Mapping[str, Any]) -> SerdeSettings:

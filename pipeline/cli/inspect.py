@@ -15,7 +15,9 @@ import typer
 from connectors.kafka.errors import DamagedRecording
 from connectors.kafka.recording import RecordingReader
 from pipeline.cli.progress_bars import progress_bar
+from pipeline.cli.source_options import ChunkFormat, check_chunk_format
 from pipeline.errors import SettingsError
+from pipeline.raw_chunks import AVRO
 
 app = typer.Typer()
 _SHOW_RECORDS = 1000
@@ -32,28 +34,32 @@ def inspect(
             "--export-audio", metavar="SESSION", help="Write this session's audio to --output instead."
         ),
     ] = None,
+    chunk_format: ChunkFormat = AVRO,
     output: Annotated[
         Path | None, typer.Option(help="Audio file to write, .wav or .flac; SESSION.wav without.")
     ] = None,
 ) -> None:
     """Show sessions, durations, rates, gaps and sizes of a recording, and verify its checksum."""
+    check_chunk_format(chunk_format)
     if export_session is not None:
-        _export(file, export_session, output or Path(f"{Path(export_session).name}.wav"))
+        _export(file, export_session, output or Path(f"{Path(export_session).name}.wav"), chunk_format)
         return
     if output is not None:
         raise SettingsError("--output", "is for --export-audio")
-    state, problem, told = _read(file)
+    state, problem, told = _read(file, chunk_format)
     typer.echo(json.dumps(told, indent=2) if as_json else _page(told, state))
     if problem:
         typer.echo(f"medstream: {problem}", err=True)
         raise typer.Exit(1)
 
 
-def _read(file: Path) -> tuple[str, str, dict[str, Any]]:
+def _read(file: Path, chunk_format: str) -> tuple[str, str, dict[str, Any]]:
     """The recording's state, what is wrong with it, and all there is to tell."""
-    from pipeline.recording_report import RecordingReport  # with soundfile a tenth of a second
+    from pipeline.decoding import ChunkDecoder  # with soundfile a tenth of a second
+    from pipeline.recording_report import RecordingReport
 
-    report, problem, state = RecordingReport(), "", WHOLE
+    decode = ChunkDecoder(chunk_format=chunk_format).decode
+    report, problem, state = RecordingReport(decode), "", WHOLE
     with RecordingReader(file) as reader, progress_bar(f"reading {file.name}", reader.size_bytes) as bar:
         header = reader.header
         try:
@@ -113,11 +119,11 @@ def _line(one: dict[str, Any], width: int) -> str:
     ).rstrip()
 
 
-def _export(file: Path, session: str, output: Path) -> None:
+def _export(file: Path, session: str, output: Path, chunk_format: str) -> None:
     from pipeline.session_audio import export_audio
 
     with RecordingReader(file) as reader:
-        found = export_audio(reader, session, output)
+        found = export_audio(reader, session, output, chunk_format)
     audio = found.audio
     typer.echo(f"{output}: {found.seconds:.2f} s, {audio.sample_rate_hertz} Hz, {audio.channels} channel(s)")
     if found.silence_seconds or found.skipped_records:

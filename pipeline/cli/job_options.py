@@ -15,7 +15,7 @@ from connectors.transcribe.endpoint import TRANSPORTS
 from pipeline.cli.kafka_options import properties_of
 from pipeline.cli.registry_options import serde_settings
 from pipeline.cli.session_options import accepts_restart, check_limits
-from pipeline.cli.source_options import check_discovery, check_start, check_stop
+from pipeline.cli.source_options import check_chunk_format, check_discovery, check_start, check_stop
 from pipeline.elements import SessionSettings
 from pipeline.errors import SettingsError
 from pipeline.limits import SessionLimits
@@ -47,6 +47,7 @@ def job_topics(options: Options) -> Topics:
         partials=options["partials_topic"],
         sessions=options["sessions_topic"],
         progress=options["progress_topic"] or "",
+        masked=options["masked_topic"],
     )
 
 
@@ -104,6 +105,7 @@ def source_settings(options: Options) -> dict[str, Any]:
         "discovery_interval_seconds": check_discovery(options["discovery_interval_seconds"]),
         "on_lost_offsets": _one_of("--on-lost-offsets", options["on_lost_offsets"], ("fail", "skip")),
         "group_id": options["group_id"],
+        "chunk_format": check_chunk_format(options["chunk_format"]),
     }
 
 
@@ -116,16 +118,39 @@ def delivery_settings(options: Options) -> dict[str, Any]:
     }
 
 
+def check_masked_topic(options: Options) -> None:
+    """Raise SettingsError when masked finals would go where whoever may read them finds others, too."""
+    masked, audio = options["masked_topic"], options["input_topic"]
+    others = {name: options[name] for name in _TOPICS}
+    others["dead_letter_topic"] = others["dead_letter_topic"] or f"{audio}.dead-letters"
+    others["progress_topic"] = others["progress_topic"] or f"{options['output_topic']}.progress"
+    for name, topic in others.items():
+        if masked is not None and masked == topic:
+            option = f"--{name.replace('_', '-')}"
+            raise SettingsError("--masked-topic", f"{masked!r} is the topic of {option}; give it its own")
+
+
+_TOPICS = (
+    "input_topic",
+    "output_topic",
+    "dead_letter_topic",
+    "partials_topic",
+    "sessions_topic",
+    "progress_topic",
+)
+
 PIECES: dict[str, Callable[[Options], object]] = {
     "sessions": session_limits,
     "source": source_settings,
     "delivery": delivery_settings,
+    "masking": check_masked_topic,
 }
 """What needs nothing but the options themselves."""
 
 
 def job_settings(options: Options) -> JobSettings:
     """All of it. Raises the pieces' errors."""
+    check_masked_topic(options)
     return JobSettings(
         kafka=kafka_config(options),
         topics=job_topics(options),

@@ -28,7 +28,9 @@ from pipeline.cli.interrupts import interruptible
 from pipeline.cli.kafka_options import CommandConfig, KafkaProperty, properties_of
 from pipeline.cli.progress_bars import progress_bar
 from pipeline.cli.service_options import Insecure
+from pipeline.cli.source_options import ChunkFormat, check_chunk_format
 from pipeline.errors import SettingsError
+from pipeline.raw_chunks import AVRO
 from pipeline.record_selection import parse_offsets, session_patterns
 from pipeline.recorder import Progress, RecordingRange, begin
 from pipeline.recorder import record as record_range
@@ -83,6 +85,7 @@ def record(
     ] = None,
     sample_rate: Annotated[int | None, _option("Samples per second of raw audio, in hertz.", min=1)] = None,
     channels: Annotated[int | None, _option("Channels of raw audio; 1 without.", min=1, max=2)] = None,
+    chunk_format: ChunkFormat = AVRO,
     topic_partitions: Annotated[int, _option("Partitions of the topic that files are made for.", min=1)] = 1,
     stagger_seconds: Annotated[float, _option("Between the beginnings of two files.", min=0)] = 0.0,
     command_config: CommandConfig = None,
@@ -100,6 +103,7 @@ def record(
             partitions=topic_partitions,
             started_at_ms=time.time_ns() // 1_000_000,
             stagger_seconds=stagger_seconds,
+            chunk_format=check_chunk_format(chunk_format),
         )
         range_ = {"topic": topic or _AUDIO_TOPIC, "sessions": session_names(from_audio)}
         _record_audio(file, records, range_, codec, overwrite=overwrite)

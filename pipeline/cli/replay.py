@@ -26,8 +26,10 @@ from pipeline.cli.interrupts import interruptible
 from pipeline.cli.kafka_options import CommandConfig, KafkaProperty, properties_of
 from pipeline.cli.progress_bars import progress_bar
 from pipeline.cli.service_options import Insecure
+from pipeline.cli.source_options import ChunkFormat, check_chunk_format
 from pipeline.errors import SettingsError
 from pipeline.playback import UNPACED, parse_speed
+from pipeline.raw_chunks import AVRO, RAW
 from pipeline.record_selection import parse_moment, session_patterns
 from pipeline.replay_plan import Planned, ReplayOptions, ReplayPlan, names_template, parse_faults
 from pipeline.replayer import Replayer, ReplaySummary, Target
@@ -77,6 +79,7 @@ def replay(
     timestamps: Annotated[str, _option("now, or keep: those of the recording.")] = _NOW,
     headers: Annotated[str, _option("keep, or drop.")] = _KEEP,
     set_header: Annotated[list[str] | None, _option("Add this header, NAME=VALUE. Repeatable.")] = None,
+    chunk_format: ChunkFormat = AVRO,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what would be sent; no broker.")
     ] = False,
@@ -93,6 +96,8 @@ def replay(
     names = names_template(rename_sessions, fan_out=fan_out, loop=loop != 1)
     _check("--timestamps", timestamps, (_NOW, _KEEP))
     _check("--headers", headers, (_KEEP, _DROP))
+    if check_chunk_format(chunk_format) == RAW and headers == _DROP:
+        raise SettingsError("--headers", "must be kept with --chunk-format raw: they say what the audio is")
     partitions = partitions or (_KEEP if names is None else _KEY)
     _check("--partitions", partitions, (_KEEP, _KEY))
     faults, added = parse_faults(fault), _headers(set_header)
@@ -116,6 +121,7 @@ def replay(
         keep_timestamps=timestamps == _KEEP,
         keep_headers=headers == _KEEP,
         added_headers=added,
+        chunk_format=chunk_format,
     )
     _check_partitions(file, target)
     summary, whole = _send(

@@ -15,7 +15,13 @@ from connectors.kafka.positions import COMMITTED
 from connectors.transcribe.endpoint import HTTP2
 from pipeline.cli import logs
 from pipeline.cli.beam_flags import BeamOption, ResumeFrom, beam_flags
-from pipeline.cli.delivery_options import Delivery, ProgressRetentionHours, ProgressTopic, SinkId
+from pipeline.cli.delivery_options import (
+    Delivery,
+    MaskedTopic,
+    ProgressRetentionHours,
+    ProgressTopic,
+    SinkId,
+)
 from pipeline.cli.job_options import job_settings
 from pipeline.cli.kafka_options import CommandConfig, KafkaProperty, ShipCommandConfig
 from pipeline.cli.registry_options import (
@@ -54,9 +60,11 @@ from pipeline.cli.session_options import (
     StreamLimitSeconds,
 )
 from pipeline.cli.settings_file import ConfigFile
-from pipeline.cli.source_options import DiscoveryIntervalSeconds, StartFrom, StopAt
+from pipeline.cli.source_options import ChunkFormat, DiscoveryIntervalSeconds, StartFrom, StopAt
 from pipeline.errors import JobFailed, SettingsError
+from pipeline.exposure import refuse_exposure
 from pipeline.limits import SessionLimits
+from pipeline.raw_chunks import AVRO
 from pipeline.retained_checkpoints import resume_path
 from pipeline.settings import AT_LEAST_ONCE, JobSettings
 from pipeline.stream_slots import MAX_LIVE_STREAMS, MAX_OPENS_PER_SECOND
@@ -94,6 +102,8 @@ def run(
     sessions_topic: Annotated[
         str | None, _option("Topic of SessionEnded records; not published without.", "SESSIONS_TOPIC")
     ] = None,
+    masked_topic: MaskedTopic = None,
+    chunk_format: ChunkFormat = AVRO,
     delivery: Delivery = AT_LEAST_ONCE,
     progress_topic: ProgressTopic = None,
     sink_id: SinkId = None,
@@ -163,6 +173,7 @@ def run(
 
 def submit(settings: JobSettings, beam_flags: list[str], own_options: list[str]) -> None:
     """Check everything, run the job until it ends; Ctrl-C and SIGTERM cancel it."""
+    refuse_exposure(beam_flags)
     # Beam takes seconds to import; wrong settings should be told before.
     from pipeline.preflight import check_job, check_runner
 
@@ -174,7 +185,7 @@ def submit(settings: JobSettings, beam_flags: list[str], own_options: list[str])
 
     options = beam_options(beam_flags, own_options, ends=settings.stop_at is not None)
     runner = options.view_as(StandardOptions).runner
-    check_runner(runner, options.view_as(PortableOptions).job_endpoint)
+    check_runner(settings, runner, options.view_as(PortableOptions).job_endpoint)
     _run(settings, options)
 
 

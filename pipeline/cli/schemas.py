@@ -6,7 +6,6 @@ Results go to standard output. `check` ends with exit code 1 if anything does no
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Annotated, Any, TypeAlias
 
 import typer
@@ -21,7 +20,13 @@ from pipeline.cli.registry_options import (
 from pipeline.cli.service_options import Insecure
 from pipeline.cli.settings_file import ConfigFile
 from pipeline.errors import SettingsError
-from pipeline.registered_schemas import SubjectReport, report, topic_schemas, topics_by_schema
+from pipeline.registered_schemas import (
+    SchemasOfTopics,
+    SubjectReport,
+    report,
+    schemas_of_topics,
+    topic_schemas,
+)
 from pipeline.settings import Topics
 from schemas.codec import schema_fingerprint
 from schemas.compatibility import release_problems
@@ -53,6 +58,9 @@ PartialsTopic: TypeAlias = Annotated[
     str | None, _topic("Topic of PartialTranscript records.", "PARTIALS_TOPIC")
 ]
 SessionsTopic: TypeAlias = Annotated[str | None, _topic("Topic of SessionEnded records.", "SESSIONS_TOPIC")]
+MaskedTopic: TypeAlias = Annotated[
+    str | None, _topic("Topic of masked FinalTranscript records.", "MASKED_TOPIC")
+]
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
@@ -100,6 +108,7 @@ def check(
     dead_letter_topic: DeadLetterTopic = None,
     partials_topic: PartialsTopic = None,
     sessions_topic: SessionsTopic = None,
+    masked_topic: MaskedTopic = None,
     schema_registry_url: SchemaRegistryUrl = None,
     schema_registry_config: SchemaRegistryConfig = None,
     subject_name_strategy: SubjectNameStrategy = None,
@@ -115,7 +124,9 @@ def check(
     for name in schemas.names():
         problems = release_problems(schemas.load(name), schemas.released(name))
         failed |= _tell(name, f"follows {', '.join(schemas.released(name)) or 'no release yet'}", problems)
-    topics = _topics(input_topic, output_topic, dead_letter_topic, partials_topic, sessions_topic)
+    topics = _topics(
+        input_topic, output_topic, dead_letter_topic, partials_topic, sessions_topic, masked_topic
+    )
     if schema_registry_url is not None or schema_registry_config is not None:
         serdes = serde_settings(
             schema_registry_url, schema_registry_config, subject_name_strategy, insecure=insecure
@@ -133,6 +144,7 @@ def register(
     dead_letter_topic: DeadLetterTopic = None,
     partials_topic: PartialsTopic = None,
     sessions_topic: SessionsTopic = None,
+    masked_topic: MaskedTopic = None,
     schema_registry_url: SchemaRegistryUrl = None,
     schema_registry_config: SchemaRegistryConfig = None,
     subject_name_strategy: SubjectNameStrategy = None,
@@ -147,7 +159,9 @@ def register(
     serdes = serde_settings(
         schema_registry_url, schema_registry_config, subject_name_strategy, insecure=insecure
     )
-    topics = _topics(input_topic, output_topic, dead_letter_topic, partials_topic, sessions_topic)
+    topics = _topics(
+        input_topic, output_topic, dead_letter_topic, partials_topic, sessions_topic, masked_topic
+    )
     reports = _reports(serdes, topics)
     unfit = [found for found in reports if _tell(found.wanted.subject, None, _registry_problems(found))]
     if unfit:
@@ -168,7 +182,7 @@ def _register(registry: SchemaRegistry, found: SubjectReport, compatibility: str
     return f"{found.wanted.name} {said}, id {schema_id}, compatibility {level}"
 
 
-def _reports(serdes: SerdeSettings, topics: Mapping[str, str | None]) -> list[SubjectReport]:
+def _reports(serdes: SerdeSettings, topics: SchemasOfTopics) -> list[SubjectReport]:
     wanted = topic_schemas(topics, serdes)
     if not wanted:
         raise SettingsError("--output-topic", "no topic is given; subjects are named after topics")
@@ -189,11 +203,12 @@ def _topics(
     dead_letters: str | None,
     partials: str | None,
     sessions: str | None,
-) -> dict[str, str | None]:
+    masked: str | None,
+) -> SchemasOfTopics:
     if dead_letters is None and audio is not None:
         dead_letters = f"{audio}.dead-letters"
-    topics = topics_by_schema(Topics(audio or "", finals or "", dead_letters or "", partials, sessions))
-    return {name: topic or None for name, topic in topics.items()}
+    topics = Topics(audio or "", finals or "", dead_letters or "", partials, sessions, masked=masked)
+    return tuple((name, topic or None) for name, topic in schemas_of_topics(topics))
 
 
 def _state(found: SubjectReport) -> str:

@@ -10,6 +10,7 @@ import typer
 from connectors.kafka.errors import InvalidPosition
 from connectors.kafka.positions import parse_start, parse_stop
 from pipeline.errors import SettingsError
+from pipeline.raw_chunks import CHUNK_FORMATS
 
 
 def _option(text: str, environment: str, **limits: Any) -> Any:
@@ -39,6 +40,22 @@ DiscoveryIntervalSeconds: TypeAlias = Annotated[
         min=0,
     ),
 ]
+
+ChunkFormat: TypeAlias = Annotated[
+    str,
+    _option(
+        "What the records of audio are: avro (AudioChunk), or raw: the bare payload, with the other fields "
+        "in headers.",
+        "CHUNK_FORMAT",
+    ),
+]
+
+
+def check_chunk_format(text: str) -> str:
+    """The same text; raises SettingsError."""
+    if text not in CHUNK_FORMATS:
+        raise SettingsError("--chunk-format", f"{text!r} is not one of {', '.join(CHUNK_FORMATS)}")
+    return text
 
 
 def check_start(text: str) -> str:

@@ -5,6 +5,7 @@ audio and its words.
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,13 @@ from tests.integration.harness import Job, Session, marked_session, running_job
 
 pytestmark = pytest.mark.timeout(240)
 
+_LOUD = dict.fromkeys(
+    (
+        *("kafka", "kafka.producer.sender", "botocore", "hpack", "hpack.hpack", "urllib3", "websockets"),
+        *("apache_beam.runners.worker.operations", "apache_beam.runners.common"),
+    ),
+    "DEBUG",
+)
 _DEBUG_JVM = "-Dorg.slf4j.simpleLogger.defaultLogLevel=debug"
 
 
@@ -41,7 +49,10 @@ def job(kafka_broker: KafkaBroker, directory: Path, monkeypatch: pytest.MonkeyPa
             endpoint,
             directory / "job",
             options=["--log-level", "DEBUG"],
-            beam_options=["--default_sdk_harness_log_level=DEBUG"],
+            beam_options=[
+                "--default_sdk_harness_log_level=DEBUG",
+                f"--sdk_harness_log_level_overrides={json.dumps(_LOUD)}",
+            ],
         ) as job,
     ):
         endpoint.inject({"kind": "reset", "after_partials": 2})

@@ -44,6 +44,13 @@ def test_a_final_carries_its_session_s_settings_place_and_wall_clock() -> None:
     assert (final.stream_id, final.request_id) == ("stream", "request")
 
 
+def test_required_settings_hold_against_cursor_and_chunks() -> None:
+    required = {"content_identification_type": "PHI"}
+    kept = SessionBooks(OPENING, session_id="session-1", topic="audio", required=required)
+    kept.enter_settings({"content_identification_type": "NONE", "type": "DICTATION"})
+    assert (kept.settings.content_identification_type, kept.settings.type) == ("PHI", "DICTATION")
+
+
 def test_without_a_capture_time_there_is_no_wall_clock() -> None:
     kept, feed = books(replace(OPENING, origin_ms=None))
     assert kept.enter_final(result("a", word("a", 0.2, 1.1)), "s", None, feed).started_at_ms is None

@@ -35,6 +35,19 @@ def outcomes(*checks: Check) -> dict[str, Outcome]:
     return {result.name: result.outcome for result in results(*checks)}
 
 
+def test_a_job_is_told_of_what_is_doubtful_and_goes_on() -> None:
+    told: list[str] = []
+    made: list[str] = []
+    checks = (
+        Check("a", "try a", raising(Doubtful("it is weak", "Make it strong."))),
+        Check("b", "try b", raising(NotNeeded("nothing to check"))),
+        Check("c", "try c", lambda: made.append("c") or "fine"),
+    )
+    require(checks, told.append)
+    assert told == ["it is weak. Make it strong."]
+    assert made == ["c"]
+
+
 def test_what_depends_on_a_failure_is_skipped_and_the_rest_is_made() -> None:
     checks = (
         Check("a", "try a", raising(SettingsError("--a", "wrong"))),

@@ -138,6 +138,15 @@ def test_with_a_registry_every_output_has_the_id_of_its_topic_s_subject() -> Non
     assert encoded[0][5:] == encode_all(OutputEncoder())[0][10:]
 
 
+def test_a_masked_final_has_the_subject_of_its_own_topic() -> None:
+    fake = FakeRegistry()
+    with LocalHttp(fake) as server:
+        serdes = SerdeSettings(RegistrySettings((server.url,)), auto_register=True)
+        encoder = OutputEncoder(replace(TOPICS, masked="masked"), serdes)
+        encoder.final({**final_record(FINAL), "phi_masked": True}, {})
+    assert list(fake.subjects) == ["masked-value"]
+
+
 def test_subjects_may_be_named_after_topic_and_record() -> None:
     fake = FakeRegistry()
     with LocalHttp(fake) as server:

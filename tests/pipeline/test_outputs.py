@@ -76,12 +76,19 @@ FINALS = st.builds(
     start_time=SECONDS,
     end_time=SECONDS,
     alternatives=ALTERNATIVES,
-    settings=st.builds(SessionSettings, language_code=TEXTS, specialty=TEXTS, type=TEXTS),
+    settings=st.builds(
+        SessionSettings,
+        language_code=TEXTS,
+        specialty=TEXTS,
+        type=TEXTS,
+        content_identification_type=MAYBE_TEXT,
+    ),
     sample_rate_hertz=st.integers(8000, 48_000),
     source=SOURCES,
     stream_id=TEXTS,
     request_id=MAYBE_TEXT,
     started_at_ms=st.none() | MILLISECONDS,
+    phi_masked=st.booleans(),
 )
 PARTIALS = st.builds(
     PartialTranscript,

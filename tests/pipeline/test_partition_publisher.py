@@ -86,8 +86,10 @@ def clock() -> Clock:
     return Clock()
 
 
-def publisher(delivery: ScriptedDelivery, clock: Clock, sessions: str | None = "ends") -> PartitionPublisher:
-    place = OutputPartition("finals", sessions, "progress", PARTITION, COUNT, retention_seconds=2 * HOUR)
+def publisher(
+    delivery: ScriptedDelivery, clock: Clock, sessions: str | None = "ends", masked: str | None = None
+) -> PartitionPublisher:
+    place = OutputPartition("finals", sessions, "progress", PARTITION, COUNT, 2 * HOUR, masked)
     return PartitionPublisher(
         place, delivery, OutputEncoder(), pause=PAUSES.append, clock=clock, wall_ms=clock.wall_ms
     )
@@ -152,6 +154,29 @@ def test_the_end_goes_to_its_topic_by_key_or_nowhere(clock: Clock) -> None:
         ends = [(m.topic, m.partition) for m in messages if m.topic != "finals"]
         assert ends == ([("ends", None)] if topic else [])
         assert decoded("session_progress", markers[0])["ended_at"] is not None
+
+
+def test_finals_go_masked_to_their_topic_in_the_same_write_by_key(clock: Clock) -> None:
+    """One with an entity, one without, one that nobody asked the service to identify anything in."""
+    secret, plain = a_final_record(ONE, [("Ann", 0, 0.9)]), a_final_record(ONE, [("hello", 1, 1.9)])
+    name = {"category": "PHI", "content": "Ann", "start_time": 0.0, "end_time": 0.9, "confidence": None}
+    secret["alternatives"][0]["entities"] = [name]
+    unasked = a_final_record(ONE, [("Bob", 2, 2.9)])
+    asked = tuple({**final, "content_identification_type": "PHI"} for final in (secret, plain))
+    delivery = ScriptedDelivery()
+    handed_in = SessionStep(ONE, Opening("audio", "", 0, 0), 3, 3, b"c", (*asked, unasked))
+    done = publisher(delivery, clock, masked="masked").submit(handed_in).result(10)
+    assert (done.finals, done.masked, done.masked_whole) == (3, 2, 1)
+    ((messages, _),) = delivery.writes
+    places = [(message.topic, message.partition, message.key) for message in messages]
+    assert places == [("finals", PARTITION, ONE.encode())] * 3 + [("masked", None, ONE.encode())] * 3
+    finals = [decoded("final_transcript", message) for message in messages]
+    texts = [final["alternatives"][0]["transcript"] for final in finals]
+    assert texts == ["Ann", "hello", "Bob", "[PHI]", "hello", "[MASKED]"]
+    assert [final["phi_masked"] for final in finals] == [False] * 3 + [True] * 3
+    assert [final["segment_index"] for final in finals] == [0, 1, 2, 0, 1, 2]
+    ids = [dict(message.headers)["ce_id"] for message in messages]
+    assert ids[:3] == ids[3:]
 
 
 def test_a_partition_that_was_taken_over_fails_all_that_is_under_way_and_the_publisher(clock: Clock) -> None:

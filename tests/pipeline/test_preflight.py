@@ -22,9 +22,10 @@ from connectors.transcribe.errors import (
 )
 from connectors.transcribe.events import encode_exception
 from pipeline import service, service_checks
+from pipeline.checks import require
 from pipeline.errors import SettingsError
 from pipeline.preflight import check_job, check_service
-from pipeline.runner_checks import check_job_endpoint
+from pipeline.runner_checks import check_job_endpoint, runner_checks
 from pipeline.service import ServiceSettings
 from pipeline.settings import JobSettings, Topics
 from schemas.errors import RegistryUnavailable
@@ -190,6 +191,20 @@ def test_a_schema_registry_that_is_not_there_is_named() -> None:
 def test_a_job_server_that_listens_passes() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         check_job_endpoint(f"127.0.0.1:{listening.getsockname()[1]}")
+
+
+def test_a_job_server_beyond_this_machine_is_told_to_get_the_graph_unencrypted() -> None:
+    with socket.create_server(("", 0)) as listening:
+        port = listening.getsockname()[1]
+        for host, secrets, told in (
+            ("127.0.0.1", ["--kafka-property"], None),
+            ("0.0.0.0", [], "graph goes there unencrypted. Submit"),  # noqa: S104 - reaches this machine
+            ("0.0.0.0", ["--kafka-property"], "unencrypted, with the secrets of --kafka-property. "),  # noqa: S104
+        ):
+            heard: list[str] = []
+            require(runner_checks("PortableRunner", f"{host}:{port}", secrets), heard.append)
+            assert len(heard) == (told is not None)
+            assert told is None or told in heard[0]
 
 
 @pytest.mark.parametrize("port", ["closed", "not-a-number", ""])

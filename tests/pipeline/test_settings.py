@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
+from pathlib import Path
 
 from connectors.kafka.client import ClientConfig
 from pipeline.limits import SessionLimits
 from pipeline.service import ServiceSettings
-from pipeline.settings import JobSettings, Topics
+from pipeline.settings import JobSettings, Topics, travelling_secrets
+from schemas.registry_settings import RegistrySettings
+from schemas.serdes import SerdeSettings
 
 
 def settings() -> JobSettings:
@@ -31,6 +35,25 @@ def test_settings_survive_pickling_unchanged() -> None:
 
 def test_settings_do_not_show_passwords() -> None:
     assert "synthetic-password" not in repr(settings())
+
+
+def test_a_masked_topic_requires_that_phi_is_identified() -> None:
+    job = settings()
+    assert job.required_settings == {}
+    masked = replace(job, topics=replace(job.topics, masked="masked"))
+    assert masked.required_settings == {"content_identification_type": "PHI"}
+
+
+def test_secrets_that_travel_with_a_job_are_known_by_their_option(tmp_path: Path) -> None:
+    job = settings()
+    assert travelling_secrets(job.kafka, job.serdes) == ["--kafka-property"]
+    file = tmp_path / "client.properties"
+    file.write_text("client.id=x\n")
+    registry = SerdeSettings(RegistrySettings(("https://r",), "user", "synthetic-password"))
+    shipped = ClientConfig.build("broker:9093", file, {"security.protocol": "SSL"}, ship=True)
+    assert travelling_secrets(shipped, registry) == ["--ship-command-config", "the schema registry"]
+    plain = ClientConfig.build("broker:9093", file, {"security.protocol": "SSL"})
+    assert travelling_secrets(plain, SerdeSettings()) == []
 
 
 def test_every_job_has_an_id_of_its_own() -> None:

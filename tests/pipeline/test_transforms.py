@@ -247,6 +247,26 @@ def test_a_final_is_published_and_its_cursor_written_in_the_same_step(
     assert worker.state.writes == 2
 
 
+def test_with_a_masked_topic_every_stream_identifies_phi_whatever_the_session_says(worker: Worker) -> None:
+    """Neither a chunk's settings nor the cursor of a job that had no such topic can turn it off."""
+    worker.log.records += [audio_record(0), audio_record(1)]
+    worker.process(audio_record(0))
+    worker.poll_until(lambda _: worker.service.requests)
+    worker.fn._runtime.remove(worker.key)
+    masked = replace(worker.settings.topics, masked="masked")
+    worker.settings = replace(worker.settings, topics=masked)
+    worker.fn = worker.restarted()
+    worker.process(audio_record(1))
+    worker.log.answer()
+    worker.poll_until(lambda _: len(worker.service.requests) == 2)
+    worker.fn._runtime.remove(worker.key)
+    worker.state.value = None
+    worker.process(audio_record(0, settings={"content_identification_type": "NONE"}))
+    worker.poll_until(lambda _: len(worker.service.requests) == 3)
+    asked = [settings.content_identification_type for _, settings, _ in worker.service.requests]
+    assert asked == [None, "PHI", "PHI"]
+
+
 def test_bad_records_before_the_first_chunk_open_no_session(worker: Worker) -> None:
     junk = kafka_record(0, value=b"junk")
     (letter,) = worker.process(junk)

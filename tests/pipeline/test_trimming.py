@@ -74,6 +74,39 @@ def test_entities_go_with_their_words() -> None:
     assert [entity["content"] for entity in news["alternatives"][0]["entities"]] == ["metformin"]
 
 
+SPOKEN = [
+    word("Doctor", 1.0, 1.4),
+    word("Ann", 1.4, 1.6),
+    COMMA,
+    word("Green", 1.6, 2.2),
+    word("said", 2.2, 2.6),
+]
+
+
+@pytest.mark.parametrize(
+    ("until", "left"),
+    [
+        (0.9, [("Doctor Ann, Green", 1.0, 2.2)]),
+        (1.4, [("Ann Green", 1.4, 2.2)]),
+        (1.6, [("Green", 1.6, 2.2)]),
+        (2.2, []),
+    ],
+)
+def test_of_an_entity_the_words_behind_are_left(until: float, left: list[tuple[str, float, float]]) -> None:
+    entity = {"content": "Doctor Ann, Green", "start_time": 1.0, "end_time": 2.2}
+    news = news_of(final(*SPOKEN, entities=[entity]), until)
+    assert news is not None
+    found = [(e["content"], e["start_time"], e["end_time"]) for e in news["alternatives"][0]["entities"]]
+    assert found == left
+
+
+def test_an_entity_that_is_not_in_the_words_stays_whatever_its_times() -> None:
+    entity = {"content": "nobody", "start_time": 1.0, "end_time": 1.2}
+    news = news_of(final(*SPOKEN, entities=[entity]), 2.2)
+    assert news is not None
+    assert news["alternatives"][0]["entities"] == [entity]
+
+
 def test_every_alternative_is_cut_and_an_empty_one_left_out() -> None:
     whole = final(A, B, C)
     other = {"transcript": "aspirin or", "items": [word("aspirin", 1.0, 1.4)], "entities": []}

@@ -26,6 +26,9 @@ from granian.server.embed import Server
 from deploy.local.transcribe.app import TranscribeApp
 from deploy.local.transcribe.errors import ServeError
 from deploy.local.transcribe.front import Front
+from schemas.library_logs import pin
+
+pin("_granian", "granian")
 
 STREAM_WINDOW_BYTES = 64 * 1024
 """Two seconds of 16 kHz audio in flight, so that a client notices early when the endpoint reads slowly."""

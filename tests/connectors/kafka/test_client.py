@@ -6,11 +6,14 @@ from __future__ import annotations
 
 import logging
 import pickle
+from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from kafka import errors as kafka_errors
 
+from connectors.kafka.access import Cluster, check_advertised
 from connectors.kafka.client import ClientConfig, split_servers
 from connectors.kafka.client_logs import Observed, pin_logger
 from connectors.kafka.errors import (
@@ -206,6 +209,41 @@ def test_a_file_that_changes_is_held_to_the_same_rules(tmp_path: Path) -> None:
     write_config(file, security_protocol="SASL_PLAINTEXT")
     with pytest.raises(InsecureConnection):
         config.load()
+
+
+@dataclass
+class ScriptedClient:
+    """A client of kafka-python's after its bootstrap: the brokers that it knows, whether it is closed."""
+
+    places: list[tuple[str, int]]
+    closed: bool = False
+
+    @property
+    def _manager(self) -> SimpleNamespace:
+        brokers = [SimpleNamespace(host=host, port=port) for host, port in self.places]
+        return SimpleNamespace(cluster=SimpleNamespace(brokers=lambda: brokers))
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_brokers_elsewhere_that_a_broker_of_this_machine_advertises_need_insecure_too() -> None:
+    """As behind a tunnel: clients go to the addresses that brokers advertise."""
+    here, elsewhere = ("127.0.0.1", 9092), ("kafka-0.internal", 9092)
+    config = ClientConfig.build("localhost:9092")
+    client = ScriptedClient([here])
+    assert config._checked(client) is client
+    assert not client.closed
+    client = ScriptedClient([here, elsewhere])
+    with pytest.raises(InsecureConnection, match=r"kafka-0\.internal:9092 \(advertised\.listeners"):
+        config._checked(client)
+    assert client.closed
+    cluster = Cluster("127.0.0.1:9092", (elsewhere,), {})
+    with pytest.raises(InsecureConnection, match="advertised"):
+        check_advertised(config, cluster)
+    ClientConfig.build("localhost:9092", insecure=True)._checked(ScriptedClient([elsewhere]))
+    tls = ClientConfig.build("localhost:9092", properties={"security.protocol": "SSL"})
+    tls._checked(ScriptedClient([elsewhere]))
 
 
 def test_a_token_endpoint_in_the_clear_needs_insecure() -> None:

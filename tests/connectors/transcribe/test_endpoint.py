@@ -11,7 +11,6 @@ from connectors.transcribe.endpoint import (
     HTTP2,
     WEBSOCKET,
     Endpoint,
-    is_loopback,
     regional_host,
     resolve_endpoint,
 )
@@ -157,17 +156,3 @@ def test_a_password_is_refused_and_not_repeated() -> None:
 def test_a_url_excludes_fips_and_dualstack(option: dict[str, bool]) -> None:
     with pytest.raises(EndpointError, match="--use-fips-endpoint"):
         resolve_endpoint("us-east-1", "https://example.test", **option)
-
-
-@pytest.mark.parametrize(
-    ("host", "expected"),
-    [
-        ("127.8.8.8", True),
-        ("::1", True),
-        ("api.localhost", True),
-        ("10.0.0.1", False),
-        ("notlocalhost", False),
-    ],
-)
-def test_loopback(host: str, expected: bool) -> None:
-    assert is_loopback(host) is expected

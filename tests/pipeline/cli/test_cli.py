@@ -127,7 +127,12 @@ def test_a_value_out_of_range_is_wrong_usage(option: str, named: str) -> None:
         ("--transport=carrier-pigeon", "--transport"),
         ("--start-from=timestamp:2026-03-01T08:00:00", "--start-from"),  # no time zone
         ("--stop-at=soon", "--stop-at"),
+        ("--chunk-format=wav", "--chunk-format"),
         ("--discovery-interval-seconds=0.5", "--discovery-interval-seconds"),
+        *(
+            (f"--masked-topic={topic}", "--masked-topic")
+            for topic in ("audio", "finals", "audio.dead-letters", "finals.progress")
+        ),
     ],
 )
 def test_a_setting_that_cannot_work_is_named_before_anything_is_connected(option: str, setting: str) -> None:

@@ -73,6 +73,8 @@ def test_json_and_the_exit_code_tell_a_failure() -> None:
         ("--reorder-wait-seconds=12", "settings.sessions"),
         ("--start-from=never", "settings.source"),
         ("--delivery=perhaps", "settings.delivery"),
+        ("--masked-topic=b", "settings.masking"),
+        ("--experiments=enable_data_sampling", "runner.exposure"),
         ("--kafka-property=linger.ms=soon", "kafka.settings"),
         ("--schema-registry-url=ftp://x", "registry.settings"),
     ],

@@ -67,6 +67,19 @@ class TestInspect:
         with pytest.raises(SettingsError, match="no audio of session 'other'"):
             medstream("inspect", recording, "--export-audio", "other", "--output", tmp_path / "none.wav")
 
+    def test_raw_chunks(self, recording: Path, tmp_path: Path) -> None:
+        raw, fields = tmp_path / "raw.avro", ["--sample-rate", 16000, "--chunk-format", "raw"]
+        medstream("record", raw, "--from-audio", tmp_path / "raw.pcm", *fields)
+        told = json.loads(medstream("inspect", raw, "--json", "--chunk-format", "raw"))
+        same = json.loads(medstream("inspect", recording, "--json"))
+        assert told["sessions"][0]["audio_seconds"] == same["sessions"][0]["audio_seconds"] == 0.55
+        assert json.loads(medstream("inspect", raw, "--json"))["records_that_are_no_audio"] == 6
+        out = tmp_path / "raw.wav"
+        medstream("inspect", raw, "--export-audio", "raw", "--output", out, "--chunk-format", "raw")
+        assert soundfile.info(out).frames == 8800
+        with pytest.raises(SettingsError, match=r"--headers: must be kept"):
+            medstream("replay", raw, "--dry-run", "--chunk-format", "raw", "--headers", "drop")
+
     def test_no_recording(self, tmp_path: Path) -> None:
         with pytest.raises(NotARecording):
             medstream("inspect", tmp_path / "none")
