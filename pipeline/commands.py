@@ -93,10 +93,11 @@ class RejectSession:
 
 @dataclass(frozen=True, slots=True)
 class Observe:
-    """Something to count: the metric `name` of the job grows by `value`."""
+    """Something to count: the metric `name` of the job grows by `value`; `label` is of those that it has."""
 
     name: str
     value: int = 1
+    label: str = ""
 
 
 @dataclass(frozen=True, slots=True)

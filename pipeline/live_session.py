@@ -16,11 +16,11 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from connectors.kafka.records import KafkaRecord
+from connectors.kafka.records import NO_TIMESTAMP, KafkaRecord
 from pipeline.answers import StreamFailure
 from pipeline.commands import (
     Command,
@@ -37,6 +37,7 @@ from pipeline.commands import (
     RejectSession,
     SendAudio,
 )
+from pipeline.elements import FinalTranscript
 from pipeline.failures import FailureKind
 from pipeline.live_stream import (
     LiveStream,
@@ -132,11 +133,20 @@ class LiveSession:
         self._sample_at = -math.inf
         self._restored = session.state is SessionState.WAITING
         self._lost_at: float | None = None
+        self._waits_since_ms: int | None = None  # timestamp of the first record that waits in the log
         self.trace_headers: dict[str, bytes] = {}
 
     @property
     def streaming(self) -> bool:
         return self._stream is not None
+
+    def lag_seconds(self, now_ms: int) -> float:
+        """Age of the oldest audio that is known here and not on the wire, by the records' timestamps (Unix
+        time); 0 without. May be read by any thread.
+        """
+        stream, since_ms = self._stream, self._waits_since_ms
+        in_log_seconds = 0.0 if since_ms is None else max(0, now_ms - since_ms) / 1000
+        return in_log_seconds + (0.0 if stream is None else stream.waiting_seconds)
 
     def orphaned(self, now: float) -> bool:
         """Untouched although it has a stream or waits for one, which its timer touches every half second."""
@@ -159,6 +169,8 @@ class LiveSession:
         self._note_trace(records[-1])
         entries = self._decoder.entries(records)
         self._call(partial(self.session.receive_batch, entries, now), now, outputs, arriving=True)
+        if self._waits_since_ms is None or not self.session.behind:
+            self._note_waiting(records[:1])
         return outputs
 
     def handle_timer(self, now: float) -> list[Output]:
@@ -173,6 +185,14 @@ class LiveSession:
         and those whose chunks the engine still holds to put them in order.
         """
         return self._records.get(offset)
+
+    def _note_waiting(self, records: Sequence[KafkaRecord]) -> None:
+        """Audio waits in the log from about the last of `records` on, if any waits."""
+        if not self.session.behind:
+            self._waits_since_ms = None
+        elif records:
+            written_ms = records[-1].timestamp_ms
+            self._waits_since_ms = _now_ms() if written_ms == NO_TIMESTAMP else written_ms
 
     def _keep(self, records: Iterable[KafkaRecord]) -> None:
         self._records.update((record.offset, record) for record in records)
@@ -229,9 +249,11 @@ class LiveSession:
                     _LOG.warning("Audio could not be read again from Kafka; it is tried again")
                     return self.session.log_failed(command.read_id, now)
                 self._keep(records.records)
-                return self.session.receive_log(
+                commands = self.session.receive_log(
                     command.read_id, slice_of(records, command, self._decoder), now
                 )
+                self._note_waiting(records.records)
+                return commands
 
     def _forget_stream(self, serial: int) -> None:
         if self._stream is not None and self._stream.serial == serial:
@@ -276,11 +298,7 @@ class LiveSession:
 
     def _execute(self, commands: Iterable[Command], outputs: list[Output]) -> None:
         """Carry out what one call of the engine answered, and report a stream that the call gave up."""
-        failure = self.session.last_failure
-        if failure is not None and failure is not self._reported:
-            self._reported = failure
-            _LOG.warning("A stream was lost: %s: %s", failure.code, failure.message)
-            outputs.append(FailureReport(failure, self.session.failures))
+        self._report_failure(outputs)
         for command in commands:
             match command:
                 case SendAudio(serial, payload):
@@ -295,8 +313,17 @@ class LiveSession:
                     self._drop_stream()
                 case ReadLog():
                     self._read(command)
+                case EmitFinal(final):
+                    outputs += [*_latency(final), command]
                 case _:
                     outputs.append(command)
+
+    def _report_failure(self, outputs: list[Output]) -> None:
+        failure = self.session.last_failure
+        if failure is not None and failure is not self._reported:
+            self._reported = failure
+            _LOG.warning("A stream was lost: %s: %s", failure.code, failure.message)
+            outputs.append(FailureReport(failure, self.session.failures))
 
     def _open(self, command: OpenStream) -> None:
         self._drop_stream()
@@ -332,6 +359,16 @@ class LiveSession:
 
     def _read(self, command: ReadLog) -> None:
         read_log(self._log, self._topic, self.session, command, self._inbox.append)
+
+
+def _latency(final: FinalTranscript) -> Iterator[Measured]:
+    """From the final's last word until now, if it is known when that was spoken."""
+    if final.spoken_at_ms is not None:
+        yield Measured("final_latency_ms", max(0, _now_ms() - final.spoken_at_ms))
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def _nothing() -> None:

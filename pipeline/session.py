@@ -262,7 +262,10 @@ class Session(SessionActions):
         self.holds_slot = False
         self._books.retries += 1
         self._retry.note_stream(failure, self._now)
-        self._observe("throttles" if failure.kind is FailureKind.THROTTLED else "stream_retries")
+        if failure.kind is FailureKind.THROTTLED:
+            self._observe("throttles")
+        else:
+            self._observe("stream_retries", label=failure.kind.value)
         if not failure.retryable:
             self._give_up(SESSION_REFUSED, REJECTED, failure)
         elif self._retry.exhausted:

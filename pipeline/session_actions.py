@@ -92,8 +92,8 @@ class SessionActions:
     def _go(self, event: SessionEvent) -> None:
         self.state = next_state(self.state, event)
 
-    def _observe(self, name: str, value: int = 1) -> None:
-        self._commands.append(Observe(name, value))
+    def _observe(self, name: str, value: int = 1, label: str = "") -> None:
+        self._commands.append(Observe(name, value, label))
 
     # Audio
 
@@ -253,8 +253,20 @@ class SessionActions:
         gaps = self._feed.cover(self._covered_sample)
         self._books.enter_gaps(gaps)
         for gap in gaps:
-            self._observe("gaps")
-            self._observe("gap_ms", round(1000 * self._format.seconds(gap.end_sample - gap.start_sample)))
+            gap_seconds = self._format.seconds(gap.end_sample - gap.start_sample)
+            self._observe("gaps", label=gap.gap)
+            self._observe("gap_ms", round(1000 * gap_seconds), gap.gap)
+
+    @property
+    def unfinal_seconds(self) -> float:
+        """Audio that was sent to the present stream and has no final yet; any thread may ask."""
+        stream = self._stream
+        return 0.0 if stream is None else max(0.0, stream.uncovered_seconds(self._covered_sample))
+
+    @property
+    def behind(self) -> bool:
+        """Whether the log holds audio of the session that was not taken yet."""
+        return self._feed.behind and not self.state.finished
 
     # The end
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from connectors.kafka.client import ClientConfig
 from pipeline.elements import SessionSettings
 from pipeline.limits import SessionLimits
+from pipeline.metrics_settings import MetricsSettings
 from pipeline.service import ServiceSettings
 from pipeline.stream_slots import MAX_LIVE_STREAMS, MAX_OPENS_PER_SECOND
 from schemas.serdes import SerdeSettings
@@ -65,6 +66,7 @@ class JobSettings:
     progress_retention_seconds: float = 86_400.0
     finals_partitions: int = 1
     audio_topic_id: str = ""
+    metrics: MetricsSettings = field(default_factory=MetricsSettings)
     job_id: str = field(default_factory=lambda: str(uuid.uuid4()))
 
     def __post_init__(self) -> None:

@@ -45,6 +45,7 @@ from pipeline.letter_selection import range_message
 from pipeline.live_session import LiveSession, Measured, Output
 from pipeline.live_streams import Runtime, runtime
 from pipeline.log_policy import pin_beam_loggers
+from pipeline.metrics_endpoint import show_metrics
 from pipeline.outputs import final_record, session_ended_record, stage_of
 from pipeline.progress import Opening, SessionStep
 from pipeline.session import Session, opening_cursor
@@ -79,6 +80,7 @@ class KeyBySession(beam.DoFn):
         self._settings = settings
 
     def setup(self) -> None:
+        show_metrics(self._settings.metrics)
         self._encoder = OutputEncoder(self._settings.topics, self._settings.serdes)
 
     def process(self, element: tuple[bytes | None, Sequence[Any]]) -> Iterator[Any]:
@@ -88,6 +90,7 @@ class KeyBySession(beam.DoFn):
         except ChunkRejected as rejection:
             for fields in records:
                 record = KafkaRecord.from_tuple(fields)
+                count("dead_letters", label=rejection.error_class)
                 letter = self._encoder.dead_letter(record, stage_of(MISSING_KEY), rejection, None)
                 yield beam.pvalue.TaggedOutput(DEAD_LETTERS, letter)
         else:
@@ -106,6 +109,7 @@ class TranscribeFn(beam.DoFn):
 
     def setup(self) -> None:
         settings = self._settings
+        show_metrics(settings.metrics)
         self._runtime: Runtime = runtime()
         self._slots = self._runtime.slots(
             settings.job_id, settings.max_live_streams, settings.max_stream_opens_per_second
@@ -346,8 +350,8 @@ class TranscribeFn(beam.DoFn):
                     ),
                     live.session.session_id,
                 )
-            case Observe(name, value):
-                count(name, value)
+            case Observe(name, value, label):
+                count(name, value, label)
             case Measured(name, value):
                 measure(name, value)
 
@@ -358,7 +362,7 @@ class TranscribeFn(beam.DoFn):
         return KafkaRecord(topic, live.session.partition, offset, NO_TIMESTAMP, 0, key, None)
 
     def _dead_letter(self, record: KafkaRecord, rejection: ChunkRejected, session_id: str | None) -> Any:
-        count("dead_letters")
+        count("dead_letters", label=rejection.error_class)
         letter = self._encoder.dead_letter(record, stage_of(rejection.error_class), rejection, session_id)
         return _tagged(DEAD_LETTERS, letter)
 

@@ -18,6 +18,7 @@ from pipeline.cli.beam_flags import BeamOption, beam_flags
 from pipeline.cli.delivery_options import Delivery, ProgressRetentionHours, ProgressTopic, SinkId
 from pipeline.cli.job_options import job_settings
 from pipeline.cli.kafka_options import CommandConfig, KafkaProperty, ShipCommandConfig
+from pipeline.cli.metrics_options import MetricsAddress, MetricsPort, MetricsTargetsDir
 from pipeline.cli.registry_options import (
     AutoRegisterSchemas,
     SchemaRegistryConfig,
@@ -57,6 +58,7 @@ from pipeline.cli.settings_file import ConfigFile
 from pipeline.cli.source_options import DiscoveryIntervalSeconds, StartFrom, StopAt
 from pipeline.errors import JobFailed, SettingsError
 from pipeline.limits import SessionLimits
+from pipeline.metrics_settings import LOOPBACK
 from pipeline.settings import AT_LEAST_ONCE, JobSettings
 from pipeline.stream_slots import MAX_LIVE_STREAMS, MAX_OPENS_PER_SECOND
 
@@ -144,6 +146,9 @@ def run(
     auto_register_schemas: AutoRegisterSchemas = False,
     beam_option: BeamOption = None,
     insecure: Insecure = False,
+    metrics_port: MetricsPort = None,
+    metrics_address: MetricsAddress = LOOPBACK,
+    metrics_targets_dir: MetricsTargetsDir = None,
     config: ConfigFile = None,
     log_level: Annotated[str, _option("DEBUG, INFO, WARNING or ERROR.", "LOG_LEVEL")] = "WARNING",
 ) -> None:
