@@ -322,7 +322,8 @@ class LiveSession:
         failure = self.session.last_failure
         if failure is not None and failure is not self._reported:
             self._reported = failure
-            _LOG.warning("A stream was lost: %s: %s", failure.code, failure.message)
+            fields = {"code": failure.code, "kind": failure.kind.value, "failures": self.session.failures}
+            _LOG.warning("A stream was lost: %s: %s", failure.code, failure.message, extra=fields)
             outputs.append(FailureReport(failure, self.session.failures))
 
     def _open(self, command: OpenStream) -> None:

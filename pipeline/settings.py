@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from connectors.kafka.client import ClientConfig
 from pipeline.elements import SessionSettings
+from pipeline.json_logs import TEXT
 from pipeline.limits import SessionLimits
 from pipeline.metrics_settings import MetricsSettings
 from pipeline.service import ServiceSettings
@@ -67,6 +68,7 @@ class JobSettings:
     finals_partitions: int = 1
     audio_topic_id: str = ""
     metrics: MetricsSettings = field(default_factory=MetricsSettings)
+    log_format: str = TEXT
     job_id: str = field(default_factory=lambda: str(uuid.uuid4()))
 
     def __post_init__(self) -> None:

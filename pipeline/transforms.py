@@ -45,12 +45,12 @@ from pipeline.letter_selection import range_message
 from pipeline.live_session import LiveSession, Measured, Output
 from pipeline.live_streams import Runtime, runtime
 from pipeline.log_policy import pin_beam_loggers
-from pipeline.metrics_endpoint import show_metrics
 from pipeline.outputs import final_record, session_ended_record, stage_of
 from pipeline.progress import Opening, SessionStep
 from pipeline.session import Session, opening_cursor
 from pipeline.settings import JobSettings
 from pipeline.unfinished_sessions import UnfinishedSessions, unfinished_sessions
+from pipeline.worker_setup import set_up_worker
 from schemas.serde import SingleObjectSerde
 
 pin_beam_loggers()
@@ -80,7 +80,7 @@ class KeyBySession(beam.DoFn):
         self._settings = settings
 
     def setup(self) -> None:
-        show_metrics(self._settings.metrics)
+        set_up_worker(self._settings)
         self._encoder = OutputEncoder(self._settings.topics, self._settings.serdes)
 
     def process(self, element: tuple[bytes | None, Sequence[Any]]) -> Iterator[Any]:
@@ -109,7 +109,7 @@ class TranscribeFn(beam.DoFn):
 
     def setup(self) -> None:
         settings = self._settings
-        show_metrics(settings.metrics)
+        set_up_worker(settings)
         self._runtime: Runtime = runtime()
         self._slots = self._runtime.slots(
             settings.job_id, settings.max_live_streams, settings.max_stream_opens_per_second

@@ -152,6 +152,7 @@ def job_settings(options: Options) -> JobSettings:
         max_live_streams=options["max_live_streams"],
         max_stream_opens_per_second=options["max_stream_opens_per_second"],
         metrics=metrics_settings(options),
+        log_format=options["log_format"],
         **source_settings(options),
         **delivery_settings(options),
     )

@@ -13,11 +13,11 @@ import typer
 
 from connectors.kafka.positions import COMMITTED
 from connectors.transcribe.endpoint import HTTP2
-from pipeline.cli import logs
 from pipeline.cli.beam_flags import BeamOption, beam_flags
 from pipeline.cli.delivery_options import Delivery, ProgressRetentionHours, ProgressTopic, SinkId
 from pipeline.cli.job_options import job_settings
 from pipeline.cli.kafka_options import CommandConfig, KafkaProperty, ShipCommandConfig
+from pipeline.cli.log_options import LogFormat, LogLevel, configure_logs
 from pipeline.cli.metrics_options import MetricsAddress, MetricsPort, MetricsTargetsDir
 from pipeline.cli.registry_options import (
     AutoRegisterSchemas,
@@ -56,7 +56,8 @@ from pipeline.cli.session_options import (
 )
 from pipeline.cli.settings_file import ConfigFile
 from pipeline.cli.source_options import DiscoveryIntervalSeconds, StartFrom, StopAt
-from pipeline.errors import JobFailed, SettingsError
+from pipeline.errors import JobFailed
+from pipeline.json_logs import TEXT
 from pipeline.limits import SessionLimits
 from pipeline.metrics_settings import LOOPBACK
 from pipeline.settings import AT_LEAST_ONCE, JobSettings
@@ -150,10 +151,11 @@ def run(
     metrics_address: MetricsAddress = LOOPBACK,
     metrics_targets_dir: MetricsTargetsDir = None,
     config: ConfigFile = None,
-    log_level: Annotated[str, _option("DEBUG, INFO, WARNING or ERROR.", "LOG_LEVEL")] = "WARNING",
+    log_level: LogLevel = "WARNING",
+    log_format: LogFormat = TEXT,
 ) -> None:
     """Run the job: audio chunks from Kafka, live transcription, finals to Kafka."""
-    _configure_logs(log_level)
+    configure_logs(log_level, log_format)
     for sentence in misspelt_variables():
         typer.echo(f"medstream: {sentence}", err=True)
     settings = job_settings(ctx.params)
@@ -213,10 +215,3 @@ def _run(settings: JobSettings, options: Any) -> None:
         raise JobFailed(
             f"the job ended in failure: {reason}; see the runner's and the workers' logs"
         ) from None
-
-
-def _configure_logs(log_level: str) -> None:
-    try:
-        logs.configure(log_level)
-    except ValueError as error:
-        raise SettingsError("--log-level", str(error)) from None

@@ -15,6 +15,7 @@ import pytest
 from deploy.local.flink import FlinkJobServer
 from deploy.local.kafka import KafkaBroker
 from deploy.local.transcribe.process import EndpointProcess
+from pipeline.json_logs import EXTRAS, FIELDS
 from tests.deploy.observability.promtool import FOLDER
 from tests.integration.harness import Job, Session, marked_session, running_job
 from tests.integration.prometheus import Prometheus, needs_prometheus
@@ -54,7 +55,7 @@ def job(
     prometheus: Prometheus,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Job]:
-    options = ["--metrics-port", "0", "--metrics-targets-dir", str(targets)]
+    options = ["--metrics-port", "0", "--metrics-targets-dir", str(targets), "--log-format", "json"]
     directory = tmp_path_factory.mktemp("watched")
     with running_job(kafka_broker, flink, endpoint, directory, options=options) as job:
         yield job
@@ -133,6 +134,19 @@ def test_no_series_says_which_session(job: Job, played: list[Session], targets: 
     for session in played:
         assert session.id not in shown
         assert not any(word.content in shown for word in session.words)
+
+
+def test_workers_log_json_once_they_know_the_job(job: Job, played: list[Session], targets: Path) -> None:
+    (file,) = targets.glob("medstream-*.json")
+    pid = file.stem.rpartition("-")[2]
+    (log,) = job.flink.worker_log_directory.glob(f"worker-*-{pid}.log")
+    lines = log.read_text(encoding="utf-8").splitlines()
+    first = next(number for number, line in enumerate(lines) if line.startswith("{"))
+    records = [json.loads(line) for line in lines[first:]]
+    assert all(set(record) <= {*FIELDS, *EXTRAS} for record in records)
+    (lost,) = (record for record in records if record["message"].startswith("A stream was lost"))
+    assert (lost["kind"], lost["failures"], lost["level"]) == ("network", 1, "WARNING")
+    assert any(record["message"].startswith("Metrics are at ") for record in records)
 
 
 def test_a_killed_worker_shows_and_its_successor_takes_its_place(
