@@ -36,6 +36,7 @@ from pipeline.commands import (
     Reject,
     RejectSession,
     SendAudio,
+    StreamOver,
 )
 from pipeline.elements import FinalTranscript
 from pipeline.failures import FailureKind
@@ -53,6 +54,7 @@ from pipeline.session import Session
 from pipeline.session_log import LogRead, RecordDecoder, SessionLog, read_log, slice_of
 from pipeline.session_state import SessionState
 from pipeline.shared_slots import SharedSlots, SlotClaim
+from pipeline.tracing import NO_SPAN, StreamSpan, stream_spans
 
 _LOG = logging.getLogger(__name__)
 
@@ -134,6 +136,7 @@ class LiveSession:
         self._restored = session.state is SessionState.WAITING
         self._lost_at: float | None = None
         self._waits_since_ms: int | None = None  # timestamp of the first record that waits in the log
+        self._span: StreamSpan = NO_SPAN
         self.trace_headers: dict[str, bytes] = {}
 
     @property
@@ -157,6 +160,7 @@ class LiveSession:
         """Give up stream and slot for good; the session can be recovered from its cursor at any time."""
         self._dropped = True
         self._drop_stream()
+        self._span.end(None)
         self._leave_slot()
 
     # Calls from Beam
@@ -237,6 +241,7 @@ class LiveSession:
             case ResultsArrived(serial, results):
                 return self.session.receive_results(serial, results, now)
             case StreamOpened(serial, stream_id, request_id):
+                self._span.opened(stream_id, request_id)
                 return self.session.stream_opened(serial, stream_id, request_id, now)
             case StreamClosed(serial):
                 self._forget_stream(serial)
@@ -301,22 +306,30 @@ class LiveSession:
         self._report_failure(outputs)
         for command in commands:
             match command:
-                case SendAudio(serial, payload):
-                    if self._stream is not None and self._stream.serial == serial:
-                        self._stream.send(payload)
+                case SendAudio() | EndStream():
+                    self._hand_over(command)
                 case OpenStream():
                     self._open(command)
-                case EndStream(serial):
-                    if self._stream is not None and self._stream.serial == serial:
-                        self._stream.end()
                 case DropStream():
                     self._drop_stream()
                 case ReadLog():
                     self._read(command)
                 case EmitFinal(final):
                     outputs += [*_latency(final), command]
+                case StreamOver():
+                    self._span.end(command)
                 case _:
                     outputs.append(command)
+
+    def _hand_over(self, command: SendAudio | EndStream) -> None:
+        """To the stream that it is meant for; one that was given up takes nothing."""
+        stream = self._stream
+        if stream is None or stream.serial != command.serial:
+            return
+        if isinstance(command, SendAudio):
+            stream.send(command.payload)
+        else:
+            stream.end()
 
     def _report_failure(self, outputs: list[Output]) -> None:
         failure = self.session.last_failure
@@ -329,6 +342,9 @@ class LiveSession:
     def _open(self, command: OpenStream) -> None:
         self._drop_stream()
         service, audio, settings, claim = self._service, command.format, command.settings, self._claim
+        place = (self._topic, self.session.partition)
+        self._span.end(None)
+        self._span = stream_spans().begin(service, audio, place, self.trace_headers)
         if claim is not None:
             claim.stream_begins()
         self._stream = LiveStream(

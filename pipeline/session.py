@@ -257,7 +257,7 @@ class Session(SessionActions):
         return self._answer()
 
     def _lose_stream(self, failure: StreamFailure) -> None:
-        self._leave_stream(StreamEvent.FAILED)
+        self._leave_stream(StreamEvent.FAILED, failure)
         self._feed.rewind()
         self.holds_slot = False
         self._books.retries += 1
@@ -300,7 +300,7 @@ class Session(SessionActions):
                 self._lose_stream(StreamFailure("DrainTimeout", "no last results after the closing frame"))
         elif not self._has_more and self._is_quiet_for(self._limits.idle_close_seconds):
             self._observe("streams_closed_idle")
-            self._end_stream(stream, SessionEvent.END)
+            self._end_stream(stream, SessionEvent.END, "idle")
         else:
             self._rotate_if_due()
 
@@ -377,7 +377,7 @@ class Session(SessionActions):
     def _end_session(self, reason: str) -> None:
         stream = self._stream
         if stream is not None and stream.state is not StreamState.ENDING:
-            self._end_stream(stream, SessionEvent.END)
+            self._end_stream(stream, SessionEvent.END, reason.lower())
         elif self.state is SessionState.IDLE:
             self._go(SessionEvent.DONE)
             self._close(reason)

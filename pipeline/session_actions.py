@@ -23,6 +23,7 @@ from pipeline.commands import (
     Reject,
     RejectSession,
     SendAudio,
+    StreamOver,
 )
 from pipeline.cursor import SessionCursor, SessionStatus
 from pipeline.elements import LogEntry
@@ -182,20 +183,25 @@ class SessionActions:
         self._commands.append(OpenStream(self._serial, self._format, self._books.settings))
         return self._stream
 
-    def _end_stream(self, stream: StreamView, why: SessionEvent) -> None:
+    def _end_stream(self, stream: StreamView, why: SessionEvent, cause: str) -> None:
+        """`cause` as in `StreamOver`."""
         stream.move(StreamEvent.END)
+        stream.ending = cause
         stream.last_answer_at = self._now
         self._feed.abandon_read()
         self._go(why)
         self._commands.append(EndStream(stream.serial))
 
-    def _leave_stream(self, event: StreamEvent) -> None:
+    def _leave_stream(self, event: StreamEvent, failure: StreamFailure | None = None) -> None:
         """No stream from here on; whatever was shown of unfinished segments is withdrawn."""
         stream, self._stream = self._stream, None
         if stream is not None:
             stream.move(event)
             for result in stream.reassembler.open_results:
                 self._show(result, stream, superseded=True)
+            cause, code = (stream.ending, None) if failure is None else (failure.kind.value, failure.code)
+            over = StreamOver(stream.serial, cause, stream.finals, stream.sent_seconds, code)
+            self._commands.append(over)
 
     def _rotate_if_due(self) -> None:
         stream = self._stream
@@ -206,7 +212,7 @@ class SessionActions:
         ):
             stream.cut(stuck=self._stuck)
             self._observe("rotations")
-            self._end_stream(stream, SessionEvent.ROTATE)
+            self._end_stream(stream, SessionEvent.ROTATE, "rotation")
 
     def _believe(self, stream: StreamView) -> None:
         """The stream has come to a good end: what it did not speak of holds no speech."""

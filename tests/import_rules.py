@@ -222,6 +222,7 @@ LIBRARIES: dict[str, dict[str, str]] = {
         "pipeline.process_metrics": EVERYWHERE,
         "pipeline.scraped_metrics": EVERYWHERE,
     },
+    "opentelemetry": {"pipeline.tracing": EVERYWHERE},  # an extra; for its types, and in functions
     "soxr": {"pipeline.resampling": EVERYWHERE},
     "urllib3": {"schemas.registry_http": EVERYWHERE},
 }

@@ -1,5 +1,5 @@
 """A job that is watched: workers on Flink announce themselves, a real Prometheus reads them, the dashboard's
-queries find what they ask for, and alerts fire when something happens.
+queries find what they ask for, alerts fire when something happens, and each stream of the service is a span.
 """
 
 from __future__ import annotations
@@ -16,13 +16,17 @@ from deploy.local.flink import FlinkJobServer
 from deploy.local.kafka import KafkaBroker
 from deploy.local.transcribe.process import EndpointProcess
 from pipeline.json_logs import EXTRAS, FIELDS
+from schemas.serde import SingleObjectSerde
 from tests.deploy.observability.promtool import FOLDER
-from tests.integration.harness import Job, Session, marked_session, running_job
+from tests.fakes.otlp_receiver import OtlpReceiver, attributes
+from tests.integration.harness import CHUNK_SECONDS, Job, Session, marked_session, running_job
 from tests.integration.prometheus import Prometheus, needs_prometheus
 
 pytestmark = [needs_prometheus, pytest.mark.timeout(240)]
 
 WINDOW = "1m"
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+TRACEPARENT = f"00-{TRACE}-00f067aa0ba902b7-01".encode()
 ONLY_ON_TROUBLE = {
     "medstream_kafka_source_lost_offsets_total": "a partition has the series once retention took something",
 }
@@ -47,17 +51,27 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory, targets: Path) -> Itera
 
 
 @pytest.fixture(scope="module")
+def receiver() -> Iterator[OtlpReceiver]:
+    with OtlpReceiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture(scope="module")
 def job(
     kafka_broker: KafkaBroker,
     flink: FlinkJobServer,
     endpoint: EndpointProcess,
     targets: Path,
     prometheus: Prometheus,
+    receiver: OtlpReceiver,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Job]:
     options = ["--metrics-port", "0", "--metrics-targets-dir", str(targets), "--log-format", "json"]
+    traced = {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url, "OTEL_BSP_SCHEDULE_DELAY": "200"}
     directory = tmp_path_factory.mktemp("watched")
-    with running_job(kafka_broker, flink, endpoint, directory, options=options) as job:
+    with running_job(
+        kafka_broker, flink, endpoint, directory, options=options, worker_environment=traced
+    ) as job:
         yield job
 
 
@@ -68,7 +82,12 @@ def played(job: Job, endpoint: EndpointProcess, prometheus: Prometheus) -> list[
     sessions = [marked_session(f"watched{number}", 5) for number in range(3)]
     endpoint.inject({"kind": "reset", "after_partials": 2})
     job.player.send_raw(b"junk", b"no audio")
-    job.player.play(sessions)
+    serde = SingleObjectSerde("audio_chunk")
+    playing = job.player.play(sessions[1:])
+    for chunk in sessions[0].chunks():
+        job.player.send_raw(sessions[0].id.encode(), serde.encode(chunk), [("traceparent", TRACEPARENT)])
+        time.sleep(CHUNK_SECONDS)
+    playing.join()
     job.outputs.wait_ended(sessions, 120)
     endpoint.clear_faults()
     over = 'sum(medstream_sessions{state="ended"})'
@@ -147,6 +166,24 @@ def test_workers_log_json_once_they_know_the_job(job: Job, played: list[Session]
     (lost,) = (record for record in records if record["message"].startswith("A stream was lost"))
     assert (lost["kind"], lost["failures"], lost["level"]) == ("network", 1, "WARNING")
     assert any(record["message"].startswith("Metrics are at ") for record in records)
+
+
+def test_every_stream_is_a_span_of_its_audio_s_trace(
+    job: Job, played: list[Session], receiver: OtlpReceiver
+) -> None:
+    streams = sum(ended["streams"] for ended in job.outputs.sessions)
+    until(lambda: len(receiver.spans) == streams, "the spans")
+    assert {resource["service.name"] for resource in receiver.resources} == {"medstream"}
+    by_stream = {attributes(span)["medstream.stream_id"]: span for span in receiver.spans}
+    assert {final["stream_id"] for final in job.outputs.finals} <= set(by_stream)
+    ends = [attributes(span)["medstream.end"] for span in receiver.spans]
+    assert sorted(ends) == ["end_of_session"] * len(played) + ["network"]
+    traced = {final["stream_id"] for final in job.outputs.finals if final["session_id"] == played[0].id}
+    others = {final["stream_id"] for final in job.outputs.finals} - traced
+    assert TRACE not in {by_stream[stream_id].trace_id.hex() for stream_id in others}
+    assert {by_stream[stream_id].trace_id.hex() for stream_id in traced} == {TRACE}
+    assert job.outputs.headers[played[0].id, 0]["traceparent"] == TRACEPARENT, "passed through"
+    assert not any(session.id in str(span) for session in played for span in receiver.spans)
 
 
 def test_a_killed_worker_shows_and_its_successor_takes_its_place(

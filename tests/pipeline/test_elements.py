@@ -192,6 +192,7 @@ HOLDERS: list[Any] = [
     commands.Reject(3, REJECTION),
     commands.RejectSession(3, 9, REJECTION),
     commands.Observe("gaps", 1, "MISSING_SEQUENCE"),
+    commands.StreamOver(1, "idle", 1, 1.0),
     commands.Forget(),
     commands.Observe("gaps", 1),
     answers.LogSlice((LogEntry(0, a_chunk()),), 1, complete=True),
