@@ -97,5 +97,5 @@ $(UV): Makefile $(UV_REQUIREMENTS)
 	@touch $@
 
 .venv/.dev: pyproject.toml uv.lock | $(UV)
-	$(UV) sync --frozen --extra local --extra dev --python $(PYTHON)
+	$(UV) sync --frozen --extra local --extra otel --extra dev --python $(PYTHON)
 	@touch $@ .venv/.demo

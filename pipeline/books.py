@@ -69,6 +69,7 @@ class SessionBooks:
             stream_id=stream_id,
             request_id=request_id,
             started_at_ms=None if origin_ms is None else origin_ms + round(result.start_time * 1000),
+            spoken_at_ms=feed.timeline.spoken_at_ms(round(result.end_time * rate), rate),
         )
         self._segments += 1
         self.ends[channel_key(result)] = result.end_time

@@ -93,10 +93,26 @@ class RejectSession:
 
 @dataclass(frozen=True, slots=True)
 class Observe:
-    """Something to count: the metric `name` of the job grows by `value`."""
+    """Something to count: the metric `name` of the job grows by `value`; `label` is of those that it has."""
 
     name: str
     value: int = 1
+    label: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamOver:
+    """The session has no stream any more: nothing to do, something to tell.
+
+    `cause`: `idle`, `end_of_session`, `session_timeout` or `rotation`, or the `FailureKind` of a lost stream,
+    whose `code` is the service's. `finals`: how many it said; `audio_seconds`: how much it was sent.
+    """
+
+    serial: int
+    cause: str
+    finals: int
+    audio_seconds: float
+    code: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,5 +132,6 @@ Command = (
     | Reject
     | RejectSession
     | Observe
+    | StreamOver
     | Forget
 )

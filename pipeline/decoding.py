@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from connectors.kafka.records import KafkaRecord
+from connectors.kafka.records import NO_TIMESTAMP, KafkaRecord
 from pipeline.audio_decoding import to_pcm
 from pipeline.elements import (
     KEY_MISMATCH,
@@ -54,7 +54,8 @@ class ChunkDecoder:
         """The chunk in `record`; raises ChunkRejected."""
         if record.value is None:
             raise ChunkRejected(MISSING_VALUE, "the record has no value; a tombstone is no audio")
-        chunk = AudioChunk.from_record(self._decode(record), to_pcm)
+        written_at_ms = None if record.timestamp_ms == NO_TIMESTAMP else record.timestamp_ms
+        chunk = AudioChunk.from_record(self._decode(record), to_pcm, written_at_ms)
         if session_id_of(record) != chunk.session_id:
             raise ChunkRejected(
                 KEY_MISMATCH, "the record's key is not its session_id; key audio by session_id, in UTF-8"

@@ -105,16 +105,29 @@ class AudioChunk:
     end_of_session: bool = False
     settings: Mapping[str, Any] | None = None
     attributes: Mapping[str, str] = field(default_factory=dict, repr=False)
+    written_at_ms: int | None = None
 
     @property
     def samples(self) -> int:
         return self.format.samples(len(self.payload))
 
+    @property
+    def ended_at_ms(self) -> int | None:
+        """When its last sample was spoken: as its producer says, else when it was written to the log, which
+        is a little later. Unix time; None where neither is known.
+        """
+        if self.captured_at_ms is None:
+            return self.written_at_ms
+        return self.captured_at_ms + self.samples * 1000 // self.format.sample_rate_hertz
+
     @classmethod
-    def from_record(cls, record: Mapping[str, Any], decode: AudioDecoder) -> AudioChunk:
+    def from_record(
+        cls, record: Mapping[str, Any], decode: AudioDecoder, written_at_ms: int | None = None
+    ) -> AudioChunk:
         """The chunk in a decoded `audio_chunk` record; raises ChunkRejected when it cannot be audio.
 
-        `decode` turns the record's payload into PCM of the format that the record declares.
+        `decode` turns the record's payload into PCM of the format that the record declares. `written_at_ms`
+        is the record's timestamp, if it has one.
         """
         audio = _declared_format(record)
         captured_at = record.get("captured_at")
@@ -128,6 +141,7 @@ class AudioChunk:
             end_of_session=record.get("end_of_session", False),
             settings=record.get("settings"),
             attributes=record.get("attributes") or {},
+            written_at_ms=written_at_ms,
         )
         _check_chunk(chunk)
         return chunk
@@ -208,6 +222,8 @@ class FinalTranscript:
     request_id: str | None = None
     started_at_ms: int | None = None
     phi_masked: bool = False
+    spoken_at_ms: int | None = None
+    """When its last word was spoken, Unix time (`AudioChunk.ended_at_ms`); for metrics, not published."""
 
     @property
     def id(self) -> str:

@@ -1,4 +1,4 @@
-"""The job's metrics as Beam has them; `metrics` says what each of them means."""
+"""The job's metrics as Beam has them, and Prometheus with them; `metrics` says what each of them means."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from apache_beam.metrics.metric import Metrics
 
+from pipeline import process_metrics
 from pipeline.metrics import NAMESPACE
 from pipeline.shared_slots import SlotLevels
 
@@ -15,14 +16,16 @@ _distribution = cache(Metrics.distribution)
 _gauge = cache(Metrics.gauge)
 
 
-def count(name: str, value: int = 1) -> None:
-    """Increase a counter; to be called by Beam's thread, like the others."""
+def count(name: str, value: int = 1, label: str = "") -> None:
+    """Increase a counter; to be called by Beam's thread, like the others. `label` is for Prometheus alone."""
     _counter(NAMESPACE, name).inc(value)
+    process_metrics.count(name, value, *([label] if label else []))
 
 
 def measure(name: str, value: int) -> None:
     """Add a value to a distribution."""
     _distribution(NAMESPACE, name).update(value)
+    process_metrics.record(name, value)
 
 
 def show_levels(levels: SlotLevels) -> None:

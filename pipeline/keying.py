@@ -12,8 +12,10 @@ from pipeline.decoding import session_id_of
 from pipeline.elements import MISSING_KEY
 from pipeline.encoding import OutputEncoder
 from pipeline.errors import ChunkRejected
+from pipeline.job_metrics import count
 from pipeline.outputs import stage_of
 from pipeline.settings import JobSettings
+from pipeline.worker_setup import set_up_worker
 
 DEAD_LETTERS = "dead_letters"
 
@@ -27,6 +29,7 @@ class KeyBySession(beam.DoFn):
         self._settings = settings
 
     def setup(self) -> None:
+        set_up_worker(self._settings)
         self._encoder = OutputEncoder(self._settings.topics, self._settings.serdes)
 
     def process(self, element: tuple[bytes | None, Sequence[Any]]) -> Iterator[Any]:
@@ -36,6 +39,7 @@ class KeyBySession(beam.DoFn):
         except ChunkRejected as rejection:
             for fields in records:
                 record = KafkaRecord.from_tuple(fields)
+                count("dead_letters", label=rejection.error_class)
                 letter = self._encoder.dead_letter(record, stage_of(MISSING_KEY), rejection, None)
                 yield beam.pvalue.TaggedOutput(DEAD_LETTERS, letter)
         else:

@@ -16,11 +16,11 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from connectors.kafka.records import KafkaRecord
+from connectors.kafka.records import NO_TIMESTAMP, KafkaRecord
 from pipeline.answers import StreamFailure
 from pipeline.commands import (
     Command,
@@ -36,7 +36,9 @@ from pipeline.commands import (
     Reject,
     RejectSession,
     SendAudio,
+    StreamOver,
 )
+from pipeline.elements import FinalTranscript
 from pipeline.failures import FailureKind
 from pipeline.live_stream import (
     LiveStream,
@@ -52,6 +54,7 @@ from pipeline.session import Session
 from pipeline.session_log import LogRead, RecordDecoder, SessionLog, read_log, slice_of
 from pipeline.session_state import SessionState
 from pipeline.shared_slots import SharedSlots, SlotClaim
+from pipeline.tracing import NO_SPAN, StreamSpan, stream_spans
 
 _LOG = logging.getLogger(__name__)
 
@@ -134,11 +137,21 @@ class LiveSession:
         self._sample_at = -math.inf
         self._restored = session.state is SessionState.WAITING
         self._lost_at: float | None = None
+        self._waits_since_ms: int | None = None  # timestamp of the first record that waits in the log
+        self._span: StreamSpan = NO_SPAN
         self.trace_headers: dict[str, bytes] = {}
 
     @property
     def streaming(self) -> bool:
         return self._stream is not None
+
+    def lag_seconds(self, now_ms: int) -> float:
+        """Age of the oldest audio that is known here and not on the wire, by the records' timestamps (Unix
+        time); 0 without. May be read by any thread.
+        """
+        stream, since_ms = self._stream, self._waits_since_ms
+        in_log_seconds = 0.0 if since_ms is None else max(0, now_ms - since_ms) / 1000
+        return in_log_seconds + (0.0 if stream is None else stream.waiting_seconds)
 
     def orphaned(self, now: float) -> bool:
         """Untouched although it has a stream or waits for one, which its timer touches every half second."""
@@ -149,6 +162,7 @@ class LiveSession:
         """Give up stream and slot for good; the session can be recovered from its cursor at any time."""
         self._dropped = True
         self._drop_stream()
+        self._span.end(None)
         self._leave_slot()
 
     # Calls from Beam
@@ -161,6 +175,8 @@ class LiveSession:
         self._note_trace(records[-1])
         entries = self._decoder.entries(records)
         self._call(partial(self.session.receive_batch, entries, now), now, outputs, arriving=True)
+        if self._waits_since_ms is None or not self.session.behind:
+            self._note_waiting(records[:1])
         return outputs
 
     def handle_timer(self, now: float) -> list[Output]:
@@ -181,6 +197,14 @@ class LiveSession:
         and those whose chunks the engine still holds to put them in order.
         """
         return self._records.get(offset)
+
+    def _note_waiting(self, records: Sequence[KafkaRecord]) -> None:
+        """Audio waits in the log from about the last of `records` on, if any waits."""
+        if not self.session.behind:
+            self._waits_since_ms = None
+        elif records:
+            written_ms = records[-1].timestamp_ms
+            self._waits_since_ms = _now_ms() if written_ms == NO_TIMESTAMP else written_ms
 
     def _keep(self, records: Iterable[KafkaRecord]) -> None:
         self._records.update((record.offset, record) for record in records)
@@ -225,6 +249,7 @@ class LiveSession:
             case ResultsArrived(serial, results):
                 return self.session.receive_results(serial, results, now)
             case StreamOpened(serial, stream_id, request_id):
+                self._span.opened(stream_id, request_id)
                 return self.session.stream_opened(serial, stream_id, request_id, now)
             case StreamClosed(serial):
                 self._forget_stream(serial)
@@ -237,9 +262,11 @@ class LiveSession:
                     _LOG.warning("Audio could not be read again from Kafka; it is tried again")
                     return self.session.log_failed(command.read_id, now)
                 self._keep(records.records)
-                return self.session.receive_log(
+                commands = self.session.receive_log(
                     command.read_id, slice_of(records, command, self._decoder), now
                 )
+                self._note_waiting(records.records)
+                return commands
 
     def _forget_stream(self, serial: int) -> None:
         if self._stream is not None and self._stream.serial == serial:
@@ -284,31 +311,48 @@ class LiveSession:
 
     def _execute(self, commands: Iterable[Command], outputs: list[Output]) -> None:
         """Carry out what one call of the engine answered, and report a stream that the call gave up."""
-        failure = self.session.last_failure
-        if failure is not None and failure is not self._reported:
-            self._reported = failure
-            _LOG.warning("A stream was lost: %s: %s", failure.code, failure.message)
-            outputs.append(FailureReport(failure, self.session.failures))
+        self._report_failure(outputs)
         for command in commands:
             match command:
-                case SendAudio(serial, payload):
-                    if self._stream is not None and self._stream.serial == serial:
-                        self._stream.send(payload)
+                case SendAudio() | EndStream():
+                    self._hand_over(command)
                 case OpenStream():
                     self._open(command)
-                case EndStream(serial):
-                    if self._stream is not None and self._stream.serial == serial:
-                        self._stream.end()
                 case DropStream():
                     self._drop_stream()
                 case ReadLog():
                     self._read(command)
+                case EmitFinal(final):
+                    outputs += [*_latency(final), command]
+                case StreamOver():
+                    self._span.end(command)
                 case _:
                     outputs.append(command)
+
+    def _hand_over(self, command: SendAudio | EndStream) -> None:
+        """To the stream that it is meant for; one that was given up takes nothing."""
+        stream = self._stream
+        if stream is None or stream.serial != command.serial:
+            return
+        if isinstance(command, SendAudio):
+            stream.send(command.payload)
+        else:
+            stream.end()
+
+    def _report_failure(self, outputs: list[Output]) -> None:
+        failure = self.session.last_failure
+        if failure is not None and failure is not self._reported:
+            self._reported = failure
+            fields = {"code": failure.code, "kind": failure.kind.value, "failures": self.session.failures}
+            _LOG.warning("A stream was lost: %s: %s", failure.code, failure.message, extra=fields)
+            outputs.append(FailureReport(failure, self.session.failures))
 
     def _open(self, command: OpenStream) -> None:
         self._drop_stream()
         service, audio, settings, claim = self._service, command.format, command.settings, self._claim
+        place = (self._topic, self.session.partition)
+        self._span.end(None)
+        self._span = stream_spans().begin(service, audio, place, self.trace_headers)
         if claim is not None:
             claim.stream_begins()
         self._stream = LiveStream(
@@ -340,6 +384,16 @@ class LiveSession:
 
     def _read(self, command: ReadLog) -> None:
         read_log(self._log, self._topic, self.session, command, self._inbox.append)
+
+
+def _latency(final: FinalTranscript) -> Iterator[Measured]:
+    """From the final's last word until now, if it is known when that was spoken."""
+    if final.spoken_at_ms is not None:
+        yield Measured("final_latency_ms", max(0, _now_ms() - final.spoken_at_ms))
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def _nothing() -> None:

@@ -58,6 +58,16 @@ class StreamLost:
     failure: StreamFailure
 
 
+@dataclass(slots=True)
+class SentAudio:
+    """Audio that this process has handed to streams of the service, in all. The one event loop adds to it."""
+
+    bytes: int = 0
+    seconds: float = 0.0
+
+
+SENT = SentAudio()
+
 StreamReport = StreamOpened | ResultsArrived | StreamClosed | StreamLost
 
 
@@ -196,8 +206,11 @@ class LiveStream:
                 await self._wake.wait()
 
     async def _send(self, stream: TranscribeStream, pcm: bytes) -> None:
-        for piece in _pieces(pcm, self._resampler.target):  # resampled audio comes in pieces of its own size
+        audio = self._resampler.target
+        for piece in _pieces(pcm, audio):  # resampled audio comes in pieces of its own size
             await stream.send_audio(piece)
+            SENT.bytes += len(piece)
+            SENT.seconds += audio.seconds(audio.samples(len(piece)))
 
     async def _pace(self, piece: bytes) -> None:
         """Wait until `piece` may go: a burst, then the catch-up rate; time without audio earns no credit."""

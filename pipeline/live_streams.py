@@ -17,7 +17,7 @@ import time
 from collections import defaultdict
 
 from pipeline.live_session import ORPHAN_SECONDS, LiveSession
-from pipeline.shared_slots import SharedSlots
+from pipeline.shared_slots import SharedSlots, SlotLevels
 
 _SWEEP_SECONDS = ORPHAN_SECONDS / 4
 
@@ -78,6 +78,17 @@ class Runtime:
         """Sessions of this process that have a stream of the service now."""
         with self._lock:
             return sum(live.streaming for live in self._sessions.values())
+
+    def sessions(self) -> list[LiveSession]:
+        """The live sessions as they are now, untouched."""
+        with self._lock:
+            return list(self._sessions.values())
+
+    def slot_levels(self) -> list[SlotLevels]:
+        """How the slots of each job stand now."""
+        with self._lock:
+            shared = list(self._slots.values())
+        return [slots.levels for slots in shared]
 
     def _sweep(self) -> None:
         now = time.monotonic()

@@ -31,6 +31,7 @@ from connectors.kafka.errors import (
     ReadFailed,
 )
 from connectors.kafka.partitions import partition_for
+from pipeline import process_metrics
 from pipeline.backoff import full_jitter
 from pipeline.encoding import OutputEncoder
 from pipeline.masking import Masked, mask
@@ -212,6 +213,7 @@ class PartitionPublisher:
                 self._write(entries)
                 return
             except (DeliveryFailed, BrokerUnreachable, ReadFailed) as error:
+                process_metrics.count("publish_failures")
                 if self.closed or self._clock() >= deadline:
                     raise
                 _LOG.warning("Finals are written once more: %s", error)

@@ -255,12 +255,15 @@ class Session(SessionActions):
         return self._answer()
 
     def _lose_stream(self, failure: StreamFailure) -> None:
-        self._leave_stream(StreamEvent.FAILED)
+        self._leave_stream(StreamEvent.FAILED, failure)
         self._feed.rewind()
         self.holds_slot = False
         self._books.retries += 1
         self._retry.note_stream(failure, self._now)
-        self._observe("throttles" if failure.kind is FailureKind.THROTTLED else "stream_retries")
+        if failure.kind is FailureKind.THROTTLED:
+            self._observe("throttles")
+        else:
+            self._observe("stream_retries", label=failure.kind.value)
         if not failure.retryable:
             self._give_up(SESSION_REFUSED, REJECTED, failure)
         elif self._retry.exhausted:
@@ -295,7 +298,7 @@ class Session(SessionActions):
                 self._lose_stream(StreamFailure("DrainTimeout", "no last results after the closing frame"))
         elif not self._has_more and self._is_quiet_for(self._limits.idle_close_seconds):
             self._observe("streams_closed_idle")
-            self._end_stream(stream, SessionEvent.END)
+            self._end_stream(stream, SessionEvent.END, "idle")
         elif self._suspended:
             self._cut(stream)
         else:
@@ -355,7 +358,8 @@ class Session(SessionActions):
             self._go(SessionEvent.AUDIO_LEFT)
         if self.state is SessionState.WAITING and self.holds_slot:
             self._go(SessionEvent.SLOT)
-        if self.state in (SessionState.RECOVERING, SessionState.BEHIND) and not self._stays_behind:
+        is_next_jobs = self._suspended and self._feed.behind  # audio that stays in the log
+        if self.state in (SessionState.RECOVERING, SessionState.BEHIND) and not is_next_jobs:
             self._catch_up()
         if self._has_more:
             return
@@ -363,11 +367,6 @@ class Session(SessionActions):
             self._end_session(END_OF_SESSION)
         elif not self._suspended and self._is_quiet_for(self._limits.session_timeout_seconds):
             self._end_session(SESSION_TIMEOUT)
-
-    @property
-    def _stays_behind(self) -> bool:
-        """Whether audio that is left in the log is the next job's."""
-        return self._suspended and self._feed.behind
 
     def _catch_up(self) -> None:
         """Read the log as there is room, until everything seen was sent.
@@ -394,7 +393,7 @@ class Session(SessionActions):
     def _end_session(self, reason: str) -> None:
         stream = self._stream
         if stream is not None and stream.state is not StreamState.ENDING:
-            self._end_stream(stream, SessionEvent.END)
+            self._end_stream(stream, SessionEvent.END, reason.lower())
         elif self.state is SessionState.IDLE:
             self._go(SessionEvent.DONE)
             self._close(reason)

@@ -24,6 +24,7 @@ from pipeline.commands import (
     Reject,
     RejectSession,
     SendAudio,
+    StreamOver,
 )
 from pipeline.cursor import SessionCursor, SessionStatus
 from pipeline.elements import LogEntry
@@ -95,8 +96,8 @@ class SessionActions:
     def _go(self, event: SessionEvent) -> None:
         self.state = next_state(self.state, event)
 
-    def _observe(self, name: str, value: int = 1) -> None:
-        self._commands.append(Observe(name, value))
+    def _observe(self, name: str, value: int = 1, label: str = "") -> None:
+        self._commands.append(Observe(name, value, label))
 
     # Audio
 
@@ -185,20 +186,25 @@ class SessionActions:
         self._commands.append(OpenStream(self._serial, self._format, self._books.settings))
         return self._stream
 
-    def _end_stream(self, stream: StreamView, why: SessionEvent) -> None:
+    def _end_stream(self, stream: StreamView, why: SessionEvent, cause: str) -> None:
+        """`cause` as in `StreamOver`."""
         stream.move(StreamEvent.END)
+        stream.ending = cause
         stream.last_answer_at = self._now
         self._feed.abandon_read()
         self._go(why)
         self._commands.append(EndStream(stream.serial))
 
-    def _leave_stream(self, event: StreamEvent) -> None:
+    def _leave_stream(self, event: StreamEvent, failure: StreamFailure | None = None) -> None:
         """No stream from here on; whatever was shown of unfinished segments is withdrawn."""
         stream, self._stream = self._stream, None
         if stream is not None:
             stream.move(event)
             for result in stream.reassembler.open_results:
                 self._show(result, stream, superseded=True)
+            cause, code = (stream.ending, None) if failure is None else (failure.kind.value, failure.code)
+            over = StreamOver(stream.serial, cause, stream.finals, stream.sent_seconds, code)
+            self._commands.append(over)
 
     def _rotate_if_due(self) -> None:
         stream = self._stream
@@ -210,7 +216,7 @@ class SessionActions:
         if stream.state is StreamState.OPEN:
             stream.cut(stuck=self._stuck)
             self._observe("rotations")
-            self._end_stream(stream, SessionEvent.ROTATE)
+            self._end_stream(stream, SessionEvent.ROTATE, "rotation")
 
     def _believe(self, stream: StreamView) -> None:
         """The stream has come to a good end: what it did not speak of holds no speech."""
@@ -257,8 +263,20 @@ class SessionActions:
         gaps = self._feed.cover(self._covered_sample)
         self._books.enter_gaps(gaps)
         for gap in gaps:
-            self._observe("gaps")
-            self._observe("gap_ms", round(1000 * self._format.seconds(gap.end_sample - gap.start_sample)))
+            gap_seconds = self._format.seconds(gap.end_sample - gap.start_sample)
+            self._observe("gaps", label=gap.gap)
+            self._observe("gap_ms", round(1000 * gap_seconds), gap.gap)
+
+    @property
+    def unfinal_seconds(self) -> float:
+        """Audio that was sent to the present stream and has no final yet; any thread may ask."""
+        stream = self._stream
+        return 0.0 if stream is None else max(0.0, stream.uncovered_seconds(self._covered_sample))
+
+    @property
+    def behind(self) -> bool:
+        """Whether the log holds audio of the session that was not taken yet."""
+        return self._feed.behind and not self.state.finished
 
     # The end
 

@@ -9,8 +9,10 @@ from connectors.kafka.client import ClientConfig
 from connectors.kafka.drain_requests import DrainTopic
 from connectors.kafka.properties import is_secret
 from pipeline.elements import SessionSettings
+from pipeline.json_logs import TEXT
 from pipeline.limits import SessionLimits
 from pipeline.masking import PHI
+from pipeline.metrics_settings import MetricsSettings
 from pipeline.raw_chunks import AVRO
 from pipeline.service import ServiceSettings
 from pipeline.stream_slots import MAX_LIVE_STREAMS, MAX_OPENS_PER_SECOND
@@ -75,6 +77,8 @@ class JobSettings:
     audio_topic_id: str = ""
     drain: DrainTopic | None = None
     chunk_format: str = AVRO
+    metrics: MetricsSettings = field(default_factory=MetricsSettings)
+    log_format: str = TEXT
     job_id: str = field(default_factory=lambda: str(uuid.uuid4()))
 
     @property

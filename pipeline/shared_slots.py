@@ -27,12 +27,15 @@ _LEVELS_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class SlotLevels:
-    """The slots at one moment; `longest_wait_seconds` is that of the head of the queue."""
+    """The slots at one moment; `longest_wait_seconds` is that of the head of the queue. `slots`: how many
+    the setting allows.
+    """
 
     live: int
     waiting: int
     ceiling: int
     longest_wait_seconds: float
+    slots: int
 
 
 class SharedSlots:
@@ -46,6 +49,7 @@ class SharedSlots:
     ) -> None:
         self._lock = threading.Lock()
         self._slots = StreamSlots(max_live_streams, max_opens_per_second)
+        self._max_live_streams = max_live_streams
         self._clock = clock
         self._told_at = -math.inf
 
@@ -71,7 +75,10 @@ class SharedSlots:
     def _levels(self, now: float) -> SlotLevels:
         slots = self._slots
         slots.advance(now)
-        return SlotLevels(slots.live, slots.waiting, slots.ceiling, slots.longest_wait_seconds(now))
+        longest_wait_seconds = slots.longest_wait_seconds(now)
+        return SlotLevels(
+            slots.live, slots.waiting, slots.ceiling, longest_wait_seconds, self._max_live_streams
+        )
 
 
 class SlotClaim:

@@ -38,7 +38,8 @@ class StreamView:
         self._seam_seconds: float | None = None  # where a rotation has cut the session's timeline
         self.unbelieved_seconds: float | None = None  # where the first final begins that reaches the seam
         self._stuck = False  # an earlier stream was replaced in the same segment
-        self._finals = 0
+        self.finals = 0
+        self.ending = ""  # why it was asked to end
 
     def move(self, event: StreamEvent) -> None:
         self.state = next_state(self.state, event)
@@ -79,6 +80,11 @@ class StreamView:
         """Audio that was sent and has no final yet."""
         return 0.0 if self.position is None else self._audio.seconds(self.position - covered_sample)
 
+    @property
+    def sent_seconds(self) -> float:
+        """Audio that was sent, silence for gaps included."""
+        return self._audio.seconds(self._sent_samples)
+
     def room_seconds(self, covered_sample: int, limits: SessionLimits) -> float:
         """Audio that may be sent now: by the outbound buffer, and by how far finals are behind."""
         outbound_seconds = self._audio.seconds(self._sent_samples - self._written_samples)
@@ -94,7 +100,7 @@ class StreamView:
             self._last_words_at = now
             if not placed.is_partial:
                 self._last_final_at = now
-                self._finals += 1
+                self.finals += 1
         return placed
 
     def reaches_seam(self, final: MedicalResult) -> bool:
@@ -119,7 +125,7 @@ class StreamView:
     @property
     def _believes_all(self) -> bool:
         """Whether its last words are taken as they are: it is stuck, and had no final before its last one."""
-        return self._stuck and self._finals <= 1
+        return self._stuck and self.finals <= 1
 
     def seam_cover_seconds(self) -> float:
         """Up to where the stream that was cut speaks for the session, all its results being there."""

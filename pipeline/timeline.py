@@ -36,7 +36,7 @@ class Span:
     """Samples `[start_sample, end_sample)`: the audio of the record at `offset`, or a gap before that record.
 
     `sequence`, `media_offset_ms` and `epoch` are what was expected at its start. `gap`: why audio is missing;
-    empty for a chunk. `last`: the chunk ends the session.
+    empty for a chunk. `last`: the chunk ends the session. `ended_at_ms`: when its end was spoken (Unix time).
     """
 
     offset: int
@@ -47,6 +47,7 @@ class Span:
     epoch: int = 0
     gap: str = ""
     last: bool = False
+    ended_at_ms: int | None = None
 
 
 class Timeline:
@@ -67,17 +68,18 @@ class Timeline:
         media_offset_ms: int | None = None,
         media_end_ms: int | None = None,
         last: bool = False,
+        ended_at_ms: int | None = None,
     ) -> Span:
         """Put the chunk at `offset` behind everything so far; returns its span.
 
-        `media_offset_ms` is what it gives, `media_end_ms` what the next one should give. Nothing may be
-        missing before it (`append_gap` first).
+        `media_offset_ms` is what it gives, `media_end_ms` what the next one should give; `ended_at_ms`: when
+        its last sample was spoken. Nothing may be missing before it (`append_gap` first).
         """
         here = self.next
         start, end = here.start_sample, here.start_sample + samples
         if media_offset_ms is None:
             media_offset_ms = here.media_offset_ms
-        span = Span(offset, sequence, start, end, media_offset_ms, here.epoch, "", last)
+        span = Span(offset, sequence, start, end, media_offset_ms, here.epoch, "", last, ended_at_ms)
         self._spans.append(span)
         self.next = Position(max(here.offset, offset + 1), sequence + 1, end, media_end_ms, here.epoch)
         return span
@@ -163,6 +165,13 @@ class Timeline:
     def gaps(self) -> list[Span]:
         """The gaps that no final covers yet."""
         return [span for span in self._spans if span.gap]
+
+    def spoken_at_ms(self, sample: int, sample_rate_hertz: int) -> int | None:
+        """When the audio before `sample` was spoken (Unix time), if its chunk is still here and tells."""
+        for span in self._spans:
+            if span.start_sample < sample <= span.end_sample and span.ended_at_ms is not None:
+                return span.ended_at_ms - (span.end_sample - sample) * 1000 // sample_rate_hertz
+        return None
 
     def __len__(self) -> int:
         return len(self._spans)

@@ -52,6 +52,7 @@ from pipeline.progress import Opening, SessionStep
 from pipeline.session import Session, opening_cursor
 from pipeline.settings import JobSettings
 from pipeline.unfinished_sessions import UnfinishedSessions, unfinished_sessions
+from pipeline.worker_setup import set_up_worker
 from schemas.serde import SingleObjectSerde
 
 pin_beam_loggers()
@@ -84,6 +85,7 @@ class TranscribeFn(beam.DoFn):
 
     def setup(self) -> None:
         settings = self._settings
+        set_up_worker(settings)
         self._runtime: Runtime = runtime()
         self._slots = self._runtime.slots(
             settings.job_id, settings.max_live_streams, settings.max_stream_opens_per_second
@@ -336,8 +338,8 @@ class TranscribeFn(beam.DoFn):
                     ),
                     live.session.session_id,
                 )
-            case Observe(name, value):
-                count(name, value)
+            case Observe(name, value, label):
+                count(name, value, label)
             case Measured(name, value):
                 measure(name, value)
 
@@ -348,7 +350,7 @@ class TranscribeFn(beam.DoFn):
         return KafkaRecord(topic, live.session.partition, offset, NO_TIMESTAMP, 0, key, None)
 
     def _dead_letter(self, record: KafkaRecord, rejection: ChunkRejected, session_id: str | None) -> Any:
-        count("dead_letters")
+        count("dead_letters", label=rejection.error_class)
         letter = self._encoder.dead_letter(record, stage_of(rejection.error_class), rejection, session_id)
         return _tagged(DEAD_LETTERS, letter)
 

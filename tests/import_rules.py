@@ -39,6 +39,7 @@ PURE = frozenset(
         "connectors.kafka.errors",
         "connectors.kafka.jaas",
         "connectors.kafka.log_scan",
+        "connectors.kafka.observers",
         "connectors.kafka.partition_range",
         "connectors.kafka.positions",
         "connectors.kafka.properties",
@@ -91,6 +92,7 @@ PURE = frozenset(
         "pipeline.limits",
         "pipeline.masking",
         "pipeline.metrics",
+        "pipeline.metrics_settings",
         "pipeline.near_misses",
         "pipeline.ogg_opus",
         "pipeline.output_values",
@@ -192,6 +194,7 @@ LIBRARIES: dict[str, dict[str, str]] = {
         "pipeline.coders": EVERYWHERE,
         "pipeline.cli.run": IN_FUNCTIONS,  # Beam takes seconds to import
         "connectors.kafka.restrictions": EVERYWHERE,
+        "connectors.kafka.metering": EVERYWHERE,
         "connectors.kafka.source": EVERYWHERE,
         "connectors.kafka.sink": EVERYWHERE,
         "deploy.local.worker": EVERYWHERE,
@@ -222,6 +225,12 @@ LIBRARIES: dict[str, dict[str, str]] = {
         "deploy.local.recordings": EVERYWHERE,
         "deploy.local.transcribe.recognisers": EVERYWHERE,
     },
+    "prometheus_client": {
+        "pipeline.metrics_endpoint": EVERYWHERE,
+        "pipeline.process_metrics": EVERYWHERE,
+        "pipeline.scraped_metrics": EVERYWHERE,
+    },
+    "opentelemetry": {"pipeline.tracing": EVERYWHERE},  # an extra; for its types, and in functions
     "soxr": {"pipeline.resampling": EVERYWHERE},
     "urllib3": {"schemas.registry_http": EVERYWHERE},
 }

@@ -32,6 +32,10 @@ class CommitGate:
     bundle: what came before reads as another history, and commits nothing any more.
     """
 
+    covered_at: float = float("-inf")
+    """When a finalizer was last called, or, before any, when the history began with its first bundle."""
+    read_at: float = float("-inf")
+    """When a bundle ended last."""
     _history: int = 0
     _ended: int | None = None
     _reached: int | None = None
@@ -42,6 +46,8 @@ class CommitGate:
         if first_offset != self._ended:
             self._history += 1
             self._reached, self._round_began_at = None, float("-inf")
+            self.covered_at = now
+        self.read_at = now
         self._ended = next_offset
         return EndedBundle(self._history, next_offset, now)
 
@@ -49,6 +55,7 @@ class CommitGate:
         """The bundle's finalizer was called; the answer is an offset to commit, if there is one."""
         if bundle.history != self._history:
             return None
+        self.covered_at = now
         safe = None
         if bundle.ended_at > self._round_began_at:
             safe = self._reached

@@ -31,6 +31,8 @@ _LOG = logging.getLogger(__name__)
 
 _COMMIT_SECONDS = 1.0
 _COMMIT_TIMEOUT_MS = 5_000
+_READING_SECONDS = 60.0
+"""A partition that was not read for so long has moved to another worker, or its job is over."""
 
 _ADMINS: dict[ClientConfig, Any] = {}
 _ADMINS_LOCK = threading.Lock()
@@ -211,6 +213,19 @@ class GroupOffsets:
             self._leaving[place] = last
             return self._done.get(place) == last
 
+    def uncovered_seconds(self) -> float | None:
+        """How long ago a checkpoint last covered what was read, at the partition where that is longest; None
+        without a partition that is being read.
+        """
+        now = self._clock()
+        with self._lock:
+            ages = [
+                now - gate.covered_at
+                for gate in self._gates.values()
+                if now - gate.read_at <= _READING_SECONDS
+            ]
+        return max(ages, default=None)
+
     def close(self) -> None:
         """Commit what is noted, then end the thread."""
         self._stop.set()
@@ -256,3 +271,11 @@ def group_offsets(config: ClientConfig, group_id: str) -> GroupOffsets:
         if committer is None:
             committer = _GROUPS[(config, group_id)] = GroupOffsets(config, group_id)
         return committer
+
+
+def checkpoint_age_seconds() -> float | None:
+    """Since the runner last told of a checkpoint of what this process has read; None: it reads nothing."""
+    with _GROUPS_LOCK:
+        committers = list(_GROUPS.values())
+    ages = [age for committer in committers if (age := committer.uncovered_seconds()) is not None]
+    return max(ages, default=None)

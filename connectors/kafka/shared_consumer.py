@@ -180,6 +180,16 @@ class SharedConsumer:
                 if feed.log_end is not None
             )
 
+    def lags(self) -> dict[tuple[str, int], int]:
+        """The same by topic and partition; without those that nobody has read for long."""
+        with self._turn:
+            now = self._clock()
+            return {
+                (place.topic, place.partition): max(0, feed.log_end - feed.next_offset)
+                for place, feed in self._feeds.items()
+                if feed.log_end is not None and now - feed.used_at <= _FORGET_SECONDS
+            }
+
     def close(self) -> None:
         """Close the consumer; a later read opens a new one."""
         with self._turn, self._own_turn():
@@ -367,3 +377,10 @@ def shared_consumer(config: ClientConfig) -> SharedConsumer:
         if config not in _SHARED:
             _SHARED[config] = SharedConsumer(config.consumer)
         return _SHARED[config]
+
+
+def partition_lags() -> dict[tuple[str, int], int]:
+    """Records that this process has yet to read, by topic and partition, whatever the configuration."""
+    with _SHARED_LOCK:
+        consumers = list(_SHARED.values())
+    return {place: lag for consumer in consumers for place, lag in consumer.lags().items()}

@@ -20,13 +20,13 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import apache_beam as beam
-from apache_beam.metrics.metric import Metrics
 from apache_beam.pvalue import TaggedOutput
 from apache_beam.transforms.window import GlobalWindows
 
 from connectors.kafka import publisher
 from connectors.kafka.client import ClientConfig
 from connectors.kafka.errors import KafkaConnectorError
+from connectors.kafka.metering import Counter
 from connectors.kafka.publisher import Delivery, shared_publisher
 
 UNDELIVERABLE = "undeliverable"
@@ -93,8 +93,8 @@ class _Publish(beam.DoFn):
         self._topic = topic
         self._await_acks = await_acks
         self._deliveries: list[Delivery] = []
-        self._records = Metrics.counter("kafka_sink", "records")
-        self._dropped = Metrics.counter("kafka_sink", "dropped_records")
+        self._records = Counter("kafka_sink", "records")
+        self._dropped = Counter("kafka_sink", "dropped_records")
 
     def start_bundle(self) -> None:
         if self._await_acks:  # of a bundle that failed half-way
@@ -122,8 +122,8 @@ class _PublishOrReturn(beam.DoFn):
         self._config = config
         self._topic = topic
         self._sent: list[Delivery] = []
-        self._records = Metrics.counter("kafka_sink", "records")
-        self._returned = Metrics.counter("kafka_sink", "undeliverable_records")
+        self._records = Counter("kafka_sink", "records")
+        self._returned = Counter("kafka_sink", "undeliverable_records")
 
     def start_bundle(self) -> None:
         self._sent = []

@@ -43,6 +43,8 @@ from apache_beam.utils.timestamp import Duration, Timestamp
 from connectors.kafka.client import ClientConfig
 from connectors.kafka.drain_requests import left_metadata
 from connectors.kafka.errors import KafkaConnectorError, LostOffsets
+from connectors.kafka.metering import Counter, Distribution
+from connectors.kafka.observers import tell
 from connectors.kafka.offsets import find_topics, group_offsets, resolve
 from connectors.kafka.partition_range import UNBOUNDED
 from connectors.kafka.positions import COMMITTED, EARLIEST, Position, parse_start
@@ -128,8 +130,8 @@ class _DiscoverPartitions(beam.DoFn):
 
     def __init__(self, options: SourceOptions) -> None:
         self._options = options
-        self._found = Metrics.counter("kafka_source", "partitions_found")
-        self._failures = Metrics.counter("kafka_source", "discovery_failures")
+        self._found = Counter("kafka_source", "partitions_found")
+        self._failures = Counter("kafka_source", "discovery_failures")
 
     def process(self, _: bytes, tracker: Any = _KNOWN, watermark: Any = _WATERMARK) -> Iterator[Any]:
         options, known, now = self._options, tracker.current_restriction(), time.time()
@@ -196,13 +198,13 @@ class _ReadPartition(beam.DoFn):
         self._options = options
         self._stop = options.stop
         self._lag_shown_at = 0.0
-        self._records = Metrics.counter("kafka_source", "records")
-        self._bytes = Metrics.counter("kafka_source", "bytes")
-        self._polls = Metrics.counter("kafka_source", "polls")
-        self._empty_polls = Metrics.counter("kafka_source", "empty_polls")
-        self._lost = Metrics.counter("kafka_source", "lost_offsets")
-        self._lag_ms = Metrics.distribution("kafka_source", "lag_ms")
-        self._poll_ms = Metrics.distribution("kafka_source", "poll_ms")
+        self._records = Counter("kafka_source", "records")
+        self._bytes = Counter("kafka_source", "bytes")
+        self._polls = Counter("kafka_source", "polls")
+        self._empty_polls = Counter("kafka_source", "empty_polls")
+        self._lost = Counter("kafka_source", "lost_offsets")
+        self._lag_ms = Distribution("kafka_source", "lag_ms")
+        self._poll_ms = Distribution("kafka_source", "poll_ms")
         self._lag_records = Metrics.gauge("kafka_source", "lag_records")
 
     def process(
@@ -225,7 +227,7 @@ class _ReadPartition(beam.DoFn):
         if not tracker.try_claim(Reached(batch.next_offset, batch.log_end)):
             return
         yield from _grouped(batch.records)
-        self._measure(batch)
+        self._measure(batch, (topic, str(partition)))
         if self._options.group_id is not None:
             # Also when nothing was read: a finalizer that a restart swallowed would leave a lag for ever.
             group = group_offsets(self._options.config, self._options.group_id)
@@ -265,10 +267,11 @@ class _ReadPartition(beam.DoFn):
                 idle_seconds=options.idle_poll_timeout_ms / 1000,
             )
         except LostOffsets as lost:
+            end, place = min(lost.end_offset, stop), (topic, str(partition))
             if options.on_lost_offsets != "skip":
+                tell("kafka_source.lost_offsets", end - lost.first_offset, place)  # the bundle's are dropped
                 raise
-            end = min(lost.end_offset, stop)
-            self._lost.inc(end - lost.first_offset)
+            self._lost.inc(end - lost.first_offset, *place)
             _LOG.warning("%s Going on behind the gap.", lost)
             return Batch([], end)
         finally:
@@ -288,11 +291,11 @@ class _ReadPartition(beam.DoFn):
         is_over = time.time() * 1000 > moment + _LATE_SECONDS * 1000
         return batch, is_over and _is_at_end(batch)
 
-    def _measure(self, batch: Batch) -> None:
+    def _measure(self, batch: Batch, place: tuple[str, str]) -> None:
         now = time.time()
         if batch.records:
-            self._records.inc(len(batch.records))
-            self._bytes.inc(batch.size_bytes)
+            self._records.inc(len(batch.records), *place)
+            self._bytes.inc(batch.size_bytes, *place)
             if batch.records[0].timestamp_ms != NO_TIMESTAMP:
                 self._lag_ms.update(max(0, round(now * 1000) - batch.records[0].timestamp_ms))
         else:

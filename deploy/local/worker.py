@@ -6,8 +6,9 @@ hands them to the SDK in its environment variables, and becomes the SDK harness.
 the worker is this very virtual environment.
 
 The runner throws the worker's output away, so with MEDSTREAM_WORKER_LOG_DIR set it goes to a file there,
-one a process. A worker also ends when the runner that started it is gone, even by kill -9, where the SDK
-alone would hang on its broken connections.
+one a process; MEDSTREAM_LOG_FORMAT=json makes its log JSON lines (`pipeline.json_logs`). A worker also ends
+when the runner that started it is gone, even by kill -9, where the SDK alone would hang on its broken
+connections.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pipeline import json_logs
 from pipeline.heap_policy import bound_arenas
 
 LOG_DIRECTORY_VARIABLE = "MEDSTREAM_WORKER_LOG_DIR"
@@ -82,6 +84,8 @@ def _log_to_file(worker_id: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(threadName)s %(name)s: %(message)s"))
     logging.getLogger().addHandler(handler)
+    if json_logs.wanted():
+        json_logs.apply()
 
 
 def _harness_environment(options: argparse.Namespace) -> dict[str, str]:

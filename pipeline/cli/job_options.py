@@ -19,6 +19,7 @@ from pipeline.cli.source_options import check_chunk_format, check_discovery, che
 from pipeline.elements import SessionSettings
 from pipeline.errors import SettingsError
 from pipeline.limits import SessionLimits
+from pipeline.metrics_settings import MetricsSettings
 from pipeline.service import ServiceSettings
 from pipeline.settings import DELIVERIES, JobSettings, Topics
 from schemas.serdes import SerdeSettings
@@ -139,11 +140,26 @@ _TOPICS = (
     "progress_topic",
 )
 
+
+def metrics_settings(options: Options) -> MetricsSettings:
+    """Raises SettingsError."""
+    port, folder = options["metrics_port"], options["metrics_targets_dir"]
+    if port is None and folder is not None:
+        raise SettingsError("--metrics-targets-dir", "there is nothing to announce without --metrics-port")
+    return MetricsSettings(
+        port=port,
+        address=options["metrics_address"],
+        targets_directory=None if folder is None else str(folder.absolute()),
+        labels={"output_topic": options["output_topic"] or ""},
+    )
+
+
 PIECES: dict[str, Callable[[Options], object]] = {
     "sessions": session_limits,
     "source": source_settings,
     "delivery": delivery_settings,
     "masking": check_masked_topic,
+    "metrics": metrics_settings,
 }
 """What needs nothing but the options themselves."""
 
@@ -161,6 +177,8 @@ def job_settings(options: Options) -> JobSettings:
         catch_up_rate=options["catch_up_rate"],
         max_live_streams=options["max_live_streams"],
         max_stream_opens_per_second=options["max_stream_opens_per_second"],
+        metrics=metrics_settings(options),
+        log_format=options["log_format"],
         **source_settings(options),
         **delivery_settings(options),
     )

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import logging
 
+from pipeline import json_logs
+
 _RETRYING_CLIENTS = ("kafka", "botocore")
 _BEAM_NOISE = (
     "apitools not found",  # warned at every import; concerns Google Cloud only
@@ -17,8 +19,11 @@ _BEAM_NOISE = (
 )
 
 
-def configure(level_name: str = "WARNING") -> None:
-    """Send log records of at least `level_name` to standard error; raises ValueError for an unknown name."""
+def configure(level_name: str = "WARNING", format_: str = json_logs.TEXT) -> None:
+    """Send log records of at least `level_name` to standard error; raises ValueError for an unknown name.
+
+    `format_` is one of `json_logs.FORMATS`.
+    """
     level = logging.getLevelNamesMapping().get(level_name.upper())
     if level is None:
         raise ValueError(f"{level_name!r} is no log level; use DEBUG, INFO, WARNING or ERROR")
@@ -28,6 +33,8 @@ def configure(level_name: str = "WARNING") -> None:
     if level > logging.INFO:
         handler.addFilter(_is_of_use)
     logging.basicConfig(handlers=[handler], level=level, force=True)
+    if format_ == json_logs.JSON:
+        json_logs.apply()
 
 
 def _is_of_use(record: logging.LogRecord) -> bool:

@@ -13,7 +13,6 @@ import typer
 
 from connectors.kafka.positions import COMMITTED
 from connectors.transcribe.endpoint import HTTP2
-from pipeline.cli import logs
 from pipeline.cli.beam_flags import BeamOption, ResumeFrom, beam_flags
 from pipeline.cli.delivery_options import (
     Delivery,
@@ -24,6 +23,8 @@ from pipeline.cli.delivery_options import (
 )
 from pipeline.cli.job_options import job_settings
 from pipeline.cli.kafka_options import CommandConfig, KafkaProperty, ShipCommandConfig
+from pipeline.cli.log_options import LogFormat, LogLevel, configure_logs
+from pipeline.cli.metrics_options import MetricsAddress, MetricsPort, MetricsTargetsDir
 from pipeline.cli.registry_options import (
     AutoRegisterSchemas,
     SchemaRegistryConfig,
@@ -61,9 +62,11 @@ from pipeline.cli.session_options import (
 )
 from pipeline.cli.settings_file import ConfigFile
 from pipeline.cli.source_options import ChunkFormat, DiscoveryIntervalSeconds, StartFrom, StopAt
-from pipeline.errors import JobFailed, SettingsError
+from pipeline.errors import JobFailed
 from pipeline.exposure import refuse_exposure
+from pipeline.json_logs import TEXT
 from pipeline.limits import SessionLimits
+from pipeline.metrics_settings import LOOPBACK
 from pipeline.raw_chunks import AVRO
 from pipeline.retained_checkpoints import resume_path
 from pipeline.settings import AT_LEAST_ONCE, JobSettings
@@ -156,11 +159,15 @@ def run(
     resume_from: ResumeFrom = None,
     beam_option: BeamOption = None,
     insecure: Insecure = False,
+    metrics_port: MetricsPort = None,
+    metrics_address: MetricsAddress = LOOPBACK,
+    metrics_targets_dir: MetricsTargetsDir = None,
     config: ConfigFile = None,
-    log_level: Annotated[str, _option("DEBUG, INFO, WARNING or ERROR.", "LOG_LEVEL")] = "WARNING",
+    log_level: LogLevel = "WARNING",
+    log_format: LogFormat = TEXT,
 ) -> None:
     """Run the job: audio chunks from Kafka, live transcription, finals to Kafka."""
-    _configure_logs(log_level)
+    configure_logs(log_level, log_format)
     for sentence in misspelt_variables():
         typer.echo(f"medstream: {sentence}", err=True)
     settings = job_settings(ctx.params)
@@ -233,10 +240,3 @@ def _is_only_a_template(options: Any) -> bool:
     from apache_beam.options.pipeline_options import GoogleCloudOptions
 
     return bool(options.view_as(GoogleCloudOptions).template_location)
-
-
-def _configure_logs(log_level: str) -> None:
-    try:
-        logs.configure(log_level)
-    except ValueError as error:
-        raise SettingsError("--log-level", str(error)) from None

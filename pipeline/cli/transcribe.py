@@ -23,8 +23,8 @@ from connectors.transcribe.errors import TranscribeError
 from connectors.transcribe.http2_connection import Http2Connection
 from pipeline.audio_file import DeclaredFormat
 from pipeline.audio_pipe import open_audio
-from pipeline.cli import logs
 from pipeline.cli.exit_codes import EXIT_CODES, INTERRUPTED, exit_code_help
+from pipeline.cli.log_options import LogFormat, LogLevel, configure_logs
 from pipeline.cli.printers import Printer, printer
 from pipeline.cli.service_options import (
     CaFile,
@@ -42,6 +42,7 @@ from pipeline.elements import SessionSettings
 from pipeline.errors import SettingsError
 from pipeline.failures import kind_of
 from pipeline.file_session import FileSession
+from pipeline.json_logs import TEXT
 from pipeline.playback import UNPACED, parse_speed
 from pipeline.service import ServiceSettings, medical_request
 from pipeline.transcript_text import Ending, summary_line
@@ -107,15 +108,16 @@ def transcribe(
     ] = 5,
     insecure: Insecure = False,
     _config: ConfigFile = None,
-    log_level: Annotated[
-        str, typer.Option(help="DEBUG, INFO, WARNING or ERROR.", envvar="MEDSTREAM_LOG_LEVEL")
-    ] = "WARNING",
+    log_level: LogLevel = "WARNING",
+    log_format: LogFormat = TEXT,
 ) -> None:
     """Transcribe one recording, or standard input, straight through the service; results as they come.
 
     Lost streams are replaced and the audio that no final covers is sent again, as in medstream run.
     """
-    _configure_logs(log_level)
+    configure_logs(log_level, log_format)
+    # What its warnings say, this command says in its own words.
+    logging.getLogger("pipeline.live_session").setLevel(logging.ERROR)
     settings = SessionSettings(
         specialty=specialty,
         type=type_,
@@ -142,15 +144,6 @@ def transcribe(
             audio, declared, service, settings, pace, max_retries, printer(json=json, partials=partials)
         )
     _leave(ending)
-
-
-def _configure_logs(log_level: str) -> None:
-    try:
-        logs.configure(log_level)
-    except ValueError as error:
-        raise SettingsError("--log-level", str(error)) from None
-    # What its warnings say, this command says in its own words.
-    logging.getLogger("pipeline.live_session").setLevel(logging.ERROR)
 
 
 def _pace(text: str, *, to_aws: bool, force: bool) -> float:

@@ -28,6 +28,8 @@ class ScriptedEngine:
         self.holds_after = {"slot_granted": True, "stream_closed": False, "stream_failed": False}
         self.state = SessionState.STREAMING
         self.held_offsets: tuple[int, ...] = ()
+        self.behind = False
+        self.unfinal_seconds = 0.0
         self.failures = 0
         self.last_failure: StreamFailure | None = None
         self.answers: dict[str, list[Command]] = {}

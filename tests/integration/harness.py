@@ -341,6 +341,7 @@ def running_job(
     options: Sequence[str] = (),
     beam_options: Sequence[str] = (),
     replay: Sequence[Session] = (),
+    worker_environment: Mapping[str, str] | None = None,
 ) -> Iterator[Job]:
     """`medstream run` on real Flink with PROCESS workers, submitted as a user would, cancelled at the end.
 
@@ -368,7 +369,7 @@ def running_job(
         "run",
         *(part for pair in arguments.items() for part in pair),
         *options,
-        *flink.pipeline_options(worker_environment=endpoint.environment()),
+        *flink.pipeline_options(worker_environment={**endpoint.environment(), **(worker_environment or {})}),
         *beam_options,
     ]
     log_path = directory / "pipeline.log"

@@ -11,7 +11,7 @@ from typing import Any
 
 from connectors.kafka.records import CREATE_TIME, KafkaRecord
 from connectors.transcribe.model import MedicalAlternative, MedicalItem, MedicalResult
-from pipeline.commands import Command, Observe
+from pipeline.commands import Command, Observe, StreamOver
 from pipeline.cursor import SessionCursor
 from pipeline.elements import AudioChunk, AudioFormat, LogEntry, SessionSettings
 from pipeline.limits import SessionLimits
@@ -133,10 +133,10 @@ def engine(
 
 
 def kinds(commands: Iterable[Command]) -> list[str]:
-    """Names of the commands' classes, what is only counted left out."""
-    return [type(command).__name__ for command in commands if not isinstance(command, Observe)]
+    """Names of the commands' classes, what is only counted or told left out."""
+    return [type(command).__name__ for command in doings(commands)]
 
 
 def doings(commands: Iterable[Command]) -> list[Command]:
-    """The commands, what is only counted left out."""
-    return [command for command in commands if not isinstance(command, Observe)]
+    """The commands, what is only counted or told left out."""
+    return [command for command in commands if not isinstance(command, Observe | StreamOver)]

@@ -191,7 +191,8 @@ HOLDERS: list[Any] = [
     commands.EmitSessionEnded(a_summary()),
     commands.Reject(3, REJECTION),
     commands.RejectSession(3, 9, REJECTION),
-    commands.Observe("gaps", 1),
+    commands.Observe("gaps", 1, "MISSING_SEQUENCE"),
+    commands.StreamOver(1, "idle", 1, 1.0),
     commands.Forget(),
     commands.Observe("gaps", 1),
     answers.LogSlice((LogEntry(0, a_chunk()),), 1, complete=True),
@@ -221,7 +222,7 @@ def test_every_value_class_of_the_engine_is_among_those_checked() -> None:
         for value in vars(module).values()
         if isinstance(value, type) and dataclasses.is_dataclass(value) and value.__module__ == module.__name__
     }
-    without_data = {AudioFormat, SessionSettings, SourceRange, Gap}
+    without_data = {AudioFormat, SessionSettings, SourceRange, Gap, live_stream.SentAudio}
     assert declared - without_data == {type(holder) for holder in HOLDERS}
 
 

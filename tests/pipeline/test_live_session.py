@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import cast
 
 import pytest
 
 from connectors.kafka.audio_log import AudioLog
-from connectors.kafka.records import KafkaRecord
+from connectors.kafka.records import NO_TIMESTAMP, KafkaRecord
 from connectors.transcribe.errors import LimitExceededError, StreamResetError
 from pipeline import live_session
 from pipeline.answers import StreamFailure
-from pipeline.commands import DropStream, EndStream, Observe, OpenStream, ReadLog, SendAudio
+from pipeline.commands import (
+    Command,
+    DropStream,
+    EmitFinal,
+    EndStream,
+    Observe,
+    OpenStream,
+    ReadLog,
+    SendAudio,
+)
 from pipeline.decoding import ChunkDecoder
-from pipeline.elements import SessionSettings
+from pipeline.elements import FinalTranscript, SessionSettings, SourceRange
 from pipeline.failures import FailureKind
 from pipeline.live_session import LiveSession, Measured, Output
 from pipeline.live_streams import Runtime
@@ -25,7 +34,8 @@ from pipeline.shared_slots import SharedSlots
 from tests.fakes.audio_log import HeldLog
 from tests.fakes.scripted_engine import ScriptedEngine
 from tests.fakes.transcribe_stream import ScriptedService, ScriptedStream
-from tests.pipeline.builders import FORMAT, audio_record
+from tests.pipeline.builders import FORMAT, audio_record, entry
+from tests.pipeline.scenes import opened, spoken
 
 OPEN = OpenStream(1, FORMAT, SessionSettings())
 
@@ -314,3 +324,94 @@ def test_audio_that_waits_for_the_wire_is_sampled_once_a_second(process: Runtime
         outputs = scene.live.handle_timer(start + step * 0.1)
         sampled += [o.value for o in outputs if isinstance(o, Measured) and o.name == "outbound_ms"]
     assert sampled == [0, 0]
+
+
+# What Prometheus is shown
+
+
+def aged(number: int, seconds: float) -> KafkaRecord:
+    """Chunk `number`, written so long ago."""
+    return audio_record(number)._replace(timestamp_ms=round(1000 * (time.time() - seconds)))
+
+
+def now_ms() -> int:
+    return round(1000 * time.time())
+
+
+def test_audio_that_waits_in_the_log_lags_by_its_age(process: Runtime) -> None:
+    scene = Scene(process, None)
+    assert scene.live.lag_seconds(now_ms()) == 0
+    scene.engine.behind = True
+    scene.receive(aged(0, 30), aged(1, 29))
+    scene.receive(aged(2, 28))
+    assert 30 <= scene.live.lag_seconds(now_ms()) < 60, "the oldest counts"
+    scene.engine.behind = False
+    scene.receive(aged(3, 27))
+    assert scene.live.lag_seconds(now_ms()) == 0
+
+
+def test_what_was_read_from_the_log_lags_no_more(process: Runtime) -> None:
+    scene = Scene(process, None)
+    scene.engine.behind = True
+    scene.receive(aged(0, 500))
+    scene.log.records = [aged(0, 500), aged(1, 100)]
+    scene.engine.answers["handle_timer"] = [ReadLog(1, 0, 2, 10_000)]
+    scene.tick()
+    scene.log.answer()
+    scene.tick()
+    assert 100 <= scene.live.lag_seconds(now_ms()) < 200
+
+
+def test_a_record_without_timestamp_begins_to_lag_when_it_is_seen(process: Runtime) -> None:
+    scene = Scene(process, None)
+    scene.engine.behind = True
+    scene.receive(audio_record(0)._replace(timestamp_ms=NO_TIMESTAMP))
+    assert 0 <= scene.live.lag_seconds(now_ms()) < 10
+
+
+def test_a_final_s_way_from_the_last_word_is_measured() -> None:
+    """In the engine, with chunks that say when they were captured, or were written at some time."""
+    session = opened(0)
+    captured_ms = now_ms() - 8_000
+    session.receive_batch(
+        [entry(0, captured_at_ms=captured_ms), entry(1, written_at_ms=captured_ms + 350)], 0.0
+    )
+    (of_capture,) = finals_of(session.receive_results(1, [spoken("a", 0.0, 0.05)], 1.0))
+    assert of_capture.spoken_at_ms == captured_ms + 50
+    (of_record,) = finals_of(session.receive_results(1, [spoken("b", 0.1, 0.15)], 1.0))
+    assert of_record.spoken_at_ms == captured_ms + 300, "the chunk ended 50 ms later, when it was written"
+
+
+def test_the_measured_latency_goes_before_its_final(process: Runtime) -> None:
+    scene = Scene(process, None)
+    final = a_final(spoken_at_ms=now_ms() - 2_000)
+    scene.engine.answers["handle_timer"] = [EmitFinal(final)]
+    latency, emitted = scene.tick()
+    assert emitted == EmitFinal(final)
+    assert isinstance(latency, Measured)
+    assert (latency.name, latency.value >= 1_900) == ("final_latency_ms", True)
+    scene.engine.answers["handle_timer"] = [EmitFinal(a_final(spoken_at_ms=now_ms() + 60_000))]
+    assert scene.tick()[0] == Measured("final_latency_ms", 0), "a producer's clock may be ahead"
+    scene.engine.answers["handle_timer"] = [EmitFinal(a_final(spoken_at_ms=None))]
+    assert len(scene.tick()) == 1, "nothing is known of it"
+
+
+def a_final(spoken_at_ms: int | None) -> FinalTranscript:
+    return FinalTranscript(
+        session_id="session-1",
+        result_id="r",
+        segment_index=0,
+        channel_id=None,
+        start_time=0.0,
+        end_time=1.0,
+        alternatives=(),
+        settings=SessionSettings(),
+        sample_rate_hertz=8000,
+        source=SourceRange("audio", 0, 0, 1),
+        stream_id="stream",
+        spoken_at_ms=spoken_at_ms,
+    )
+
+
+def finals_of(commands: Iterable[Command]) -> list[FinalTranscript]:
+    return [command.final for command in commands if isinstance(command, EmitFinal)]

@@ -1,19 +1,24 @@
-"""The table of metrics: complete, told in the README as it is, and naming no session."""
+"""The table of metrics: complete, told in the READMEs as it is, with closed labels, and naming no session."""
 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import typer
 
+from pipeline import elements
 from pipeline.cli.run import app
 from pipeline.cli.session_options import PANEL
-from pipeline.metrics import METRICS, NAMESPACE, Kind
+from pipeline.live_streams import Runtime
+from pipeline.metrics import GAP, LETTER, METRICS, NAMESPACE, PLACE, Kind
+from pipeline.scraped_metrics import BUILD_INFO, WorkerCollector
 from tests.import_rules import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+SERIES_README = (ROOT / "deploy/observability/README.md").read_text(encoding="utf-8")
 # The functions through which names reach Beam; their first argument is the name.
 EMITTERS = {"Observe", "_observe", "Measured", "count", "measure", "_set", "observed.append"}
 
@@ -44,14 +49,29 @@ def emitted() -> set[tuple[str, str]]:
                 found |= {(NAMESPACE, name) for name in words_in(node.args[0])}
     for path in (ROOT / "connectors").rglob("*.py"):
         for called, node in calls(path):
-            if called in {"Metrics.counter", "Metrics.distribution", "Metrics.gauge"}:
-                namespace, name = (ast.literal_eval(argument) for argument in node.args)
-                found.add((namespace, name))
+            names = [arg.value for arg in node.args if isinstance(arg, ast.Constant)]
+            if called in {"Counter", "Distribution", "Metrics.gauge"} and len(names) == 2:
+                found.add((str(names[0]), str(names[1])))
     return found
 
 
-def test_the_table_holds_exactly_what_is_counted() -> None:
-    assert {(metric.namespace, metric.name) for metric in METRICS} == emitted()
+def scraped(process: Runtime) -> set[str]:
+    """Names of the series that are looked up when Prometheus asks, `_total` left out."""
+    return {family.name for family in WorkerCollector(lambda: process).collect()} - {BUILD_INFO}
+
+
+def test_the_table_holds_exactly_what_is_counted_or_looked_up(process: Runtime) -> None:
+    by_scrape = {
+        metric.full_name for metric in METRICS if metric.series.removesuffix("_total") in scraped(process)
+    }
+    assert len(by_scrape) == len(scraped(process))
+    by_event = {metric.full_name for metric in METRICS if metric.kind is not Kind.GAUGE} - by_scrape
+    counted = {name if space == NAMESPACE else f"{space}.{name}" for space, name in emitted()}
+    assert {metric.full_name for metric in METRICS} == by_event | by_scrape
+    assert by_event <= counted
+    assert counted - by_event <= {metric.full_name for metric in METRICS if metric.kind is Kind.GAUGE}
+    for metric in METRICS:
+        assert metric.full_name in counted or not metric.beam, metric.name
 
 
 def test_no_name_is_used_twice() -> None:
@@ -60,12 +80,54 @@ def test_no_name_is_used_twice() -> None:
 
 def test_every_row_of_the_table_is_in_the_readme() -> None:
     for metric in METRICS:
-        name = metric.name if metric.namespace == NAMESPACE else f"{metric.namespace}.{metric.name}"
-        assert f"| `{name}` | {metric.kind.value} | {metric.unit} | {metric.meaning} |" in README
+        row = f"| `{metric.full_name}` | {metric.kind.value} | {metric.unit} | {metric.meaning} |"
+        assert (row in README) == metric.beam, metric.name
+
+
+def test_every_series_is_in_the_readme_of_those_who_watch() -> None:
+    for metric in METRICS:
+        kind = "histogram" if metric.kind is Kind.DISTRIBUTION else metric.kind.value
+        labels = ", ".join(f"`{label.name}`" for label in metric.labels)
+        assert f"| `{metric.series}` | {kind} | {labels} | {metric.meaning} |" in SERIES_README
+    assert SERIES_README.count("| `medstream_") == len(METRICS) + 1, "and the version"
+
+
+def test_names_are_as_prometheus_wants_them() -> None:
+    names = [metric.series for metric in METRICS]
+    assert len(set(names)) == len(names)
+    for metric in METRICS:
+        assert re.fullmatch("medstream_[a-z_]+", metric.series)
+        assert metric.series.endswith("_total") == (metric.kind is Kind.COUNTER)
+        assert "_ms" not in metric.series
+        base = metric.series.removesuffix("_total")
+        for unit, suffix in (("milliseconds", "_seconds"), ("seconds", "_seconds"), ("bytes", "_bytes")):
+            assert metric.unit != unit or base.endswith(suffix), metric.series
+
+
+def test_labels_have_closed_sets_of_values_and_none_is_a_session() -> None:
+    for metric in METRICS:
+        for label in metric.labels:
+            assert label in PLACE or label.values, metric.name
+            assert "session" not in label.name
+    for metric in METRICS:
+        assert not set(metric.labels) & set(PLACE) or metric.namespace == "kafka_source"
+
+
+def test_every_reason_that_there_is_has_its_label() -> None:
+    reasons = {value for name, value in vars(elements).items() if name.isupper() and value == name}
+    gaps = {
+        elements.MISSING_SEQUENCE,
+        elements.LOST_OFFSETS,
+        elements.UNDECODABLE,
+        elements.SEQUENCE_RESTARTED,
+    }
+    assert set(GAP.values or ()) == gaps
+    assert set(LETTER.values or ()) == reasons - gaps
 
 
 def test_milliseconds_are_named_so() -> None:
     for metric in METRICS:
+        assert metric.beam or metric.kind is not Kind.DISTRIBUTION
         assert metric.name.endswith("_ms") == (metric.unit == "milliseconds"), metric.name
         assert metric.kind is not Kind.DISTRIBUTION or metric.unit == "milliseconds"
 

@@ -12,6 +12,7 @@ from connectors.kafka.compacted import Table
 from connectors.kafka.delivery import Message
 from connectors.kafka.errors import BrokerUnreachable, DeliveryFailed, PartitionsChanged, ProducerFenced
 from connectors.kafka.partitions import partition_for
+from pipeline import process_metrics
 from pipeline.encoding import OutputEncoder
 from pipeline.partition_publisher import OutputPartition, PartitionPublisher
 from pipeline.progress import Opening, SessionProgress, SessionStep
@@ -197,7 +198,10 @@ def test_a_partition_that_was_taken_over_fails_all_that_is_under_way_and_the_pub
 
 def test_what_failed_is_written_once_more_after_reading_the_markers(clock: Clock) -> None:
     delivery = ScriptedDelivery(fails=[DeliveryFailed("finals", "x"), BrokerUnreachable("h:1", "y")])
+    failures = "medstream_publish_failures_total"
+    before = process_metrics.REGISTRY.get_sample_value(failures) or 0
     assert publisher(delivery, clock).submit(step(start=0)).result(10).finals == 1
+    assert process_metrics.REGISTRY.get_sample_value(failures) == before + 2
     assert delivery.opened == 3
     assert len(delivery.writes) == 1
     assert len(PAUSES) >= 2

@@ -180,7 +180,7 @@ def test_a_pause_closes_the_stream_gracefully_and_the_next_chunk_opens_another()
     assert session.handle_timer(LIMITS.idle_close_seconds - 0.1) == []
     assert doings(session.handle_timer(LIMITS.idle_close_seconds)) == [EndStream(1)]
     session.receive_results(1, [spoken("r1", 0.2, 0.9)], 10.5)
-    assert session.stream_closed(1, 10.6) == []
+    assert doings(session.stream_closed(1, 10.6)) == []
     cursor = session.take_snapshot()
     assert cursor.resume == Position(10, 10, 10 * CHUNK_SAMPLES, 1000)
     assert cursor.channel_end_times == {"": 1.0}
@@ -256,7 +256,7 @@ def test_chunks_that_meet_a_closing_stream_wait_for_the_next_one() -> None:
     session = opened(10)
     session.handle_timer(10.0)
     assert session.receive_batch(entries([10]), 10.1) == []
-    assert session.stream_closed(1, 10.5) == []
+    assert doings(session.stream_closed(1, 10.5)) == []
     assert session.state is SessionState.WAITING
     read = only(session.handle_timer(10.5), ReadLog)
     assert isinstance(read, ReadLog)

@@ -39,7 +39,7 @@ def test_a_claim_asks_until_it_has_its_slot_and_knows_how_long_that_took() -> No
     assert not waiting.ask()
     clock.now += 2.0
     assert not waiting.ask()
-    assert slots.levels == SlotLevels(live=1, waiting=1, ceiling=1, longest_wait_seconds=2.0)
+    assert slots.levels == SlotLevels(live=1, waiting=1, ceiling=1, longest_wait_seconds=2.0, slots=1)
     holder.leave()
     clock.now += 0.5
     assert waiting.ask()
@@ -145,12 +145,12 @@ def test_a_rotated_stream_s_opening_can_be_throttled() -> None:
 def test_levels_for_a_metric_come_once_a_second() -> None:
     clock = Clock()
     slots = shared(3, clock)
-    assert slots.due_levels() == SlotLevels(0, 0, 3, 0.0)
+    assert slots.due_levels() == SlotLevels(0, 0, 3, 0.0, 3)
     clock.now += 0.9
     assert slots.due_levels() is None
     clock.now += 0.2
     streaming(slots)
-    assert slots.due_levels() == SlotLevels(1, 0, 3, 0.0)
+    assert slots.due_levels() == SlotLevels(1, 0, 3, 0.0, 3)
 
 
 def test_many_threads_share_few_slots_and_none_is_lost() -> None:

@@ -149,3 +149,18 @@ def test_the_end_of_the_session_stays_until_it_is_closed() -> None:
     assert timeline.next == Position(12, 2, 200)
     timeline.close()
     assert timeline.resume() == Position(12, 2, 200)
+
+
+def test_when_a_sample_was_spoken_is_told_by_its_chunk() -> None:
+    timeline = Timeline(START)
+    timeline.append(10, 0, 100, ended_at_ms=5_000)
+    timeline.append_gap(12, 3, 100, "MISSING_SEQUENCE")
+    timeline.append(12, 3, 100, ended_at_ms=9_000)
+    timeline.append(13, 4, 100)
+    rate = 1000  # a sample is a millisecond
+    assert timeline.spoken_at_ms(100, rate) == 5_000
+    assert timeline.spoken_at_ms(40, rate) == 4_940
+    assert timeline.spoken_at_ms(201, rate) == 8_901
+    assert [timeline.spoken_at_ms(sample, rate) for sample in (0, 150, 400, 999)] == [None] * 4
+    timeline.cover(100)
+    assert timeline.spoken_at_ms(100, rate) is None

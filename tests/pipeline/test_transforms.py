@@ -18,7 +18,7 @@ import schemas
 from connectors.kafka.client import ClientConfig
 from connectors.kafka.records import KafkaRecord
 from connectors.transcribe.errors import BadRequestError
-from pipeline import elements, transforms
+from pipeline import elements, process_metrics, transforms
 from pipeline.keying import DEAD_LETTERS, KeyBySession
 from pipeline.live_streams import Runtime
 from pipeline.outputs import stage_of
@@ -200,6 +200,20 @@ def test_records_without_a_usable_key_are_dead_letters_one_by_one(key: bytes | N
         (1, key, b"v1"),
     ]
     assert {letter["error_class"] for letter in letters} == {elements.MISSING_KEY}
+
+
+def test_records_without_a_usable_key_are_counted(counted: MetricsContainer) -> None:
+    fn = KeyBySession(SETTINGS)
+    fn.setup()
+    before = shown("dead_letters_total", reason="MISSING_KEY")
+    assert len(list(fn.process((b"", [kafka_record(n, key=None).as_tuple() for n in range(2)])))) == 2
+    assert counters(counted) == {"dead_letters": 2}
+    assert shown("dead_letters_total", reason="MISSING_KEY") == before + 2
+
+
+def shown(name: str, **labels: str) -> float:
+    """A series of this process as Prometheus reads it."""
+    return process_metrics.REGISTRY.get_sample_value(f"medstream_{name}", labels) or 0.0
 
 
 def test_every_error_class_has_a_stage_of_the_schema() -> None:
@@ -396,11 +410,20 @@ def test_the_bounds_of_the_job_are_those_of_its_slots(worker: Worker) -> None:
 def test_a_session_that_the_service_refuses_is_counted_as_rejected(
     worker: Worker, stream: ScriptedStream, counted: MetricsContainer
 ) -> None:
+    before = (
+        shown("stream_retries_total", cause="request"),
+        shown("dead_letters_total", reason="SESSION_REFUSED"),
+    )
     worker.process(audio_record(0))
     worker.fn._runtime.loop.call_soon_threadsafe(stream.answer, BadRequestError("odd"))
     worker.poll_until(lambda outputs: any(step.ended for step in steps_of(outputs)))
     found = counters(counted)
     assert (found["sessions_rejected"], found["stream_retries"], found["dead_letters"]) == (1, 1, 1)
+    after = (
+        shown("stream_retries_total", cause="request"),
+        shown("dead_letters_total", reason="SESSION_REFUSED"),
+    )
+    assert after == (before[0] + 1, before[1] + 1)
 
 
 # Recovery

@@ -22,6 +22,7 @@ from pipeline.commands import (
     ReadLog,
     Reject,
     SendAudio,
+    StreamOver,
 )
 from pipeline.elements import LogEntry
 from pipeline.failures import FailureKind
@@ -299,6 +300,8 @@ class FakeLive:
                     self._read(self, command)
                 case Observe(name, value):
                     self.worker.seen[name] += value
+                case StreamOver(cause=cause):
+                    assert cause, "it is known why a stream ended"
                 case OpenStream() | EndStream() | DropStream():
                     self._change_stream(command)
                 case _:

@@ -33,6 +33,20 @@ def test_a_restored_job_commits_nothing_of_its_past() -> None:
     assert gate.finalized(gate.ended(60, 60, now=6), now=7) == 60
 
 
+def test_the_age_of_a_checkpoint_counts_from_the_last_call_of_a_finalizer() -> None:
+    gate = CommitGate()
+    first = gate.ended(0, 5, now=10)
+    assert (gate.covered_at, gate.read_at) == (10, 10), "before any, from the first bundle"
+    second = gate.ended(5, 9, now=11)
+    assert (gate.covered_at, gate.read_at) == (10, 11)
+    gate.finalized(first, now=20)
+    assert gate.covered_at == 20
+    gate.ended(0, 9, now=30)  # restored
+    assert gate.covered_at == 30
+    gate.finalized(second, now=40)
+    assert gate.covered_at == 30, "of the past: no checkpoint of the restored job"
+
+
 @given(st.lists(st.sampled_from(["bundle", "barrier", "complete", "restore"]), max_size=60), st.randoms())
 def test_what_is_committed_is_in_a_complete_checkpoint(actions: list[str], random: object) -> None:
     """A source, its checkpoints and its restores; the runner finalizes in any order and, as the portable

@@ -132,6 +132,16 @@ def test_a_batch_tells_the_end_of_the_log_and_the_process_its_lag() -> None:
     assert shared.lag_records() == 7
     assert read(shared, 1, 1, max_records=1) == ([1], 2)
     assert shared.lag_records() == 9
+    assert shared.lags() == {("t", 0): 7, ("t", 1): 2}
+
+
+def test_a_partition_that_nobody_reads_any_more_has_no_lag_to_show() -> None:
+    later = 0.0
+    shared = SharedConsumer(lambda: ScriptedConsumer({0: [0, 1]}), lambda: time.monotonic() + later)
+    read(shared, 0, 0, max_records=1)
+    assert shared.lags() == {("t", 0): 1}
+    later = 61.0
+    assert shared.lags() == {}
 
 
 def test_a_partition_that_is_released_is_fetched_no_more() -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import sys
+import threading
 from collections.abc import Iterator
 
 import pytest
 
 from pipeline.cli import logs
+from pipeline.cli.log_options import configure_logs
+from pipeline.errors import SettingsError
 
 
 @pytest.fixture(autouse=True)
@@ -54,3 +59,20 @@ def test_a_level_may_be_written_in_small_letters(capsys: pytest.CaptureFixture[s
 def test_an_unknown_level_is_refused_with_those_there_are() -> None:
     with pytest.raises(ValueError, match="DEBUG, INFO, WARNING or ERROR"):
         logs.configure("LOUD")
+
+
+def test_json_is_one_object_a_line_and_the_level_holds(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module, name in ((sys, "excepthook"), (threading, "excepthook"), (logging, "raiseExceptions")):
+        monkeypatch.setattr(module, name, getattr(module, name))
+    configure_logs("WARNING", "json")
+    logging.getLogger("pipeline.test").info("quiet")
+    logging.getLogger("pipeline.test").warning("loud")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert json.loads(line)["message"] == "loud"
+
+
+def test_an_unknown_format_is_refused_with_those_there_are() -> None:
+    with pytest.raises(SettingsError, match=r"--log-format.*text, json"):
+        configure_logs("WARNING", "xml")

@@ -1,0 +1,14 @@
+"""What a worker process has to do before its first element; as often as Beam sets a DoFn up."""
+
+from __future__ import annotations
+
+from pipeline import json_logs
+from pipeline.metrics_endpoint import show_metrics
+from pipeline.settings import JobSettings
+
+
+def set_up_worker(settings: JobSettings) -> None:
+    """Logs in the format that is wanted, metrics where they are to be."""
+    if json_logs.wanted(settings.log_format):
+        json_logs.apply()
+    show_metrics(settings.metrics)
