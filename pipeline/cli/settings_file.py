@@ -32,7 +32,7 @@ from pipeline.errors import SettingsError
 
 OPTION = "--config"
 _NOT_IN_A_FILE = frozenset({"config", "install-completion", "show-completion", "help"})
-_ALSO = {"doctor": ("run", "doctor"), "config": ("run",)}
+_ALSO = {"doctor": ("run", "doctor"), "config": ("run",), "test": ("run", "test")}
 """Commands that take the settings of another one."""
 _KINDS: dict[Any, tuple[tuple[type, ...], str]] = {
     bool: ((bool,), "true or false"),
@@ -97,6 +97,8 @@ def settings_in(path: Path, ctx: typer.Context, tables: tuple[str, ...]) -> dict
 
     Raises SettingsError that names the key, and says what is wrong with it.
     """
+    from pipeline import cli
+
     commands = configurable_commands()
     every = {key: option for options in commands.values() for key, option in options.items()}
     document = _read(path)
@@ -105,6 +107,8 @@ def settings_in(path: Path, ctx: typer.Context, tables: tuple[str, ...]) -> dict
         if key in commands and isinstance(value, dict):
             for inner, setting in value.items():
                 _value(inner, setting, commands[key], path, ctx, table=key)
+        elif isinstance(value, dict) and key in cli.plugins():
+            continue  # a command that is not called has no options yet
         else:
             _refuse_table(key, value, commands, path)
             option, read = _value(key, value, every, path, ctx)

@@ -68,7 +68,7 @@ class _Files:
 def check_recording(
     ctx: typer.Context,
     recording: Annotated[
-        Path | None, typer.Argument(metavar="[RECORDING]", help="A file of medstream record.")
+        list[str] | None, typer.Argument(metavar="[RECORDING]", help="A file of medstream record.")
     ] = None,
     expect: Annotated[
         Path | None, _option("Expected finals: JSON, or lines of `consume --json --show-text`.", "EXPECT")
@@ -96,7 +96,7 @@ def check_recording(
             min=0,
         ),
     ] = 0.5,
-    verbatim: Annotated[bool, _option("Compare case and punctuation too.", "VERBATIM", is_flag=True)] = False,
+    verbatim: Annotated[bool, typer.Option("--verbatim", help="Case and punctuation count, too.")] = False,
     show_text: Annotated[
         bool, typer.Option("--show-text", help="Report with what was said: patient data. Masked without.")
     ] = False,
@@ -141,12 +141,18 @@ def check_recording(
     if compare not in COMPARISONS:
         raise SettingsError("--compare", f"{compare!r} is not one of {', '.join(COMPARISONS)}")
     options = run_options(ctx)
-    refuse_near_misses(ctx.args, option_names(ctx))
-    files = _Files(recording, expect, write_expected, junit_xml, overwrite, example)
+    # Click takes an option that it does not know, one of Beam's, for an argument.
+    flags = [word for word in recording or () if word.startswith("-")]
+    files_given = [Path(word) for word in recording or () if word not in flags]
+    refuse_near_misses(flags, option_names(ctx))
+    if len(files_given) > 1:
+        raise SettingsError("RECORDING", f"is one file, not {len(files_given)}")
+    path = files_given[0] if files_given else None
+    files = _Files(path, expect, write_expected, junit_xml, overwrite, example)
     run = RunOptions(
         options,
         _overridden(ctx),
-        beam_flags(options["beam_option"], ctx.args),
+        beam_flags(options["beam_option"], flags),
         recogniser,
         endpoint_option or [],
         aws,

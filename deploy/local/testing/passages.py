@@ -1,11 +1,13 @@
 """Which expected and actual segments belong together, and how they differ. Pure.
 
 Two segments belong together when the alignment has a word of one on the same word of the other; a segment
-that shares no word with any belongs where its words were replaced.
+that shares no word with any belongs where its words were replaced, and one between two that belong together
+belongs to them.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -99,7 +101,23 @@ def passages_of(
                 owners[_EXPECTED][left] if left is not None and homes[_EXPECTED] == home else None,
                 owners[_ACTUAL][right] if right is not None and homes[_ACTUAL] == home else None,
             )
-    return [builder.passage(expected, actual, time_tolerance_seconds) for builder in builders.values()]
+    return _in_order(
+        [builder.passage(expected, actual, time_tolerance_seconds) for builder in builders.values()]
+    )
+
+
+def _in_order(passages: Sequence[Passage]) -> list[Passage]:
+    """In the order of both sides; of neighbours that have but one the expected one first."""
+    ours = sorted((passage for passage in passages if passage.expected), key=lambda one: one.expected)
+    theirs = deque(sorted((passage for passage in passages if passage.actual), key=lambda one: one.actual))
+    found = []
+    for passage in ours:
+        while passage.actual and theirs[0] is not passage:
+            found.append(theirs.popleft())
+        if passage.actual:
+            theirs.popleft()
+        found.append(passage)
+    return [*found, *theirs]
 
 
 _Owned = tuple[int, Word]
@@ -139,12 +157,24 @@ class _Groups:
         for one_node, other_node in replaced:
             if one_node not in at_home and other_node not in at_home:
                 self._unite(one_node, other_node)
+        self._enclose()
 
     def of(self, node: _Node) -> _Node:
         """The group's name."""
         while self._parents[node] != node:
             node = self._parents[node]
         return node
+
+    def _enclose(self) -> None:
+        """A segment between two of a group belongs to it, or passages would overlap."""
+        for side in (_EXPECTED, _ACTUAL):
+            members: dict[_Node, list[int]] = {}
+            for node in self._parents:
+                if node[0] == side:
+                    members.setdefault(self.of(node), []).append(node[1])
+            for numbers in members.values():
+                for number in range(min(numbers), max(numbers)):
+                    self._unite((side, number), (side, number + 1))
 
     def _unite(self, one: _Node, other: _Node) -> None:
         first, second = sorted((self.of(one), self.of(other)))
