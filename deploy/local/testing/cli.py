@@ -223,6 +223,8 @@ def _expected(files: _Files) -> Expected | None:
             raise SettingsError("--expect", "is needed, or --write-expected FILE to make it of what is heard")
         path = example.EXPECTED
     if path is None:
+        if files.junit_xml is not None:
+            raise SettingsError("--junit-xml", "needs --expect: without it nothing is compared")
         return None
     try:
         return read_expected(path.read_text(encoding="utf-8"))
@@ -246,12 +248,14 @@ def _in_a_folder(files: _Files, run: RunOptions) -> Heard:
         )
         heard = hear(run, files.recording, directory, Console(stderr=True, highlight=False))
         disposable = True
-    except (Interrupted, SettingsError):
-        disposable = True
-        raise
     except LocalStackError as error:
         typer.echo(f"medstream test: {error}\nLogs are in {directory}.", err=True)
         raise typer.Exit(1) from None
+    except BaseException as error:  # the rest becomes a sentence elsewhere
+        disposable = isinstance(error, Interrupted) or not list(directory.glob("*/*.log"))
+        if not disposable:
+            typer.echo(f"medstream test: logs are in {directory}", err=True)
+        raise
     finally:
         if disposable:
             shutil.rmtree(directory, ignore_errors=True)

@@ -15,7 +15,7 @@ from deploy.local.testing.plan import (
     servers_to_bring,
     timeout_seconds,
 )
-from deploy.local.testing.recorded import read_recorded
+from deploy.local.testing.recorded import Recorded, read_recorded
 from deploy.local.testing.run import Heard, letters_line, run_job, run_topics, send_recording
 from deploy.local.testing.servers import RunServers
 from pipeline.cli.progress_bars import progress_bar
@@ -59,11 +59,12 @@ def hear(options: RunOptions, recording: Path | None, directory: Path, console: 
             say(f"starting {_names(servers)}{_given(wanted, settings)} …")
         servers.start(lambda name, text: say(f"  {name:9} {text}"))
         settings = servers.settled(settings)
-        with run_topics(settings.kafka, topics, recorded.partitions, keep=options.keep_topics, say=say):
+        # A broker of the run's own ends with all its topics.
+        delete = not wanted.kafka and not options.keep_topics
+        with run_topics(settings.kafka, topics, recorded.partitions, delete=delete, say=say):
             send_recording(settings.kafka, recording, topics.audio, recorded.partitions)
-            sessions = len(recorded.sessions)
-            say(f"{recorded.records} records of {sessions} sessions sent; the job transcribes them …")
-            with progress_bar("transcribing", sessions) as show:
+            say(_sent(recorded))
+            with progress_bar("transcribing", len(recorded.sessions)) as show:
                 heard = run_job(
                     settings,
                     recorded,
@@ -75,9 +76,17 @@ def hear(options: RunOptions, recording: Path | None, directory: Path, console: 
                 )
     finally:
         servers.stop()
+    if options.keep_topics and not wanted.kafka:
+        say(f"topics kept: {', '.join(topics.every)}")
     if (line := letters_line(heard.dead_letters)) is not None:
         say(line)
     return heard
+
+
+def _sent(recorded: Recorded) -> str:
+    sessions = f"{recorded.records} records of {len(recorded.sessions)} sessions"
+    unended = f" ({len(recorded.unended)} without an end mark)" if recorded.unended else ""
+    return f"{sessions}{unended} sent; the job transcribes them …"
 
 
 def _names(servers: RunServers) -> str:

@@ -70,16 +70,14 @@ class Heard:
 
 @contextmanager
 def run_topics(
-    config: ClientConfig, topics: RunTopics, partitions: int, *, keep: bool, say: Say
+    config: ClientConfig, topics: RunTopics, partitions: int, *, delete: bool, say: Say
 ) -> Iterator[None]:
-    """The run's topics; they are deleted afterwards unless `keep`. Raises KafkaConnectorError."""
+    """The run's topics; they are deleted afterwards if asked to. Raises KafkaConnectorError."""
     create_topics(config, topics.to_create(partitions))
     try:
         yield
     finally:
-        if keep:
-            say(f"topics kept: {', '.join(topics.every)}")
-        else:
+        if delete:
             _delete(config, topics, say)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,17 @@ def test_what_is_missing_or_too_much_is_said(tmp_path: Path, expected: Path) -> 
     assert "did you mean --recogniser?" in refused("--example", "--recognizer=x")
     assert f"{recording}" in refused(recording, "--expect", expected)
     assert "is one file, not 2" in refused(recording, recording)
+    new = tmp_path / "new.json"
+    assert "--junit-xml: needs --expect" in refused(
+        recording, "--write-expected", new, "--junit-xml", "x.xml"
+    )
+
+
+def test_a_mistake_leaves_no_folder(tmp_path: Path, expected: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    (tmp_path / "tmp").mkdir()
+    assert "none.avro" in refused(tmp_path / "none.avro", "--expect", expected)
+    assert not list((tmp_path / "tmp").glob("medstream-test-*"))
 
 
 def test_options_of_beam_may_stand_anywhere(tmp_path: Path, expected: Path) -> None:
