@@ -103,17 +103,16 @@ def _missing_extra(command: str, module: str) -> typer.Typer:
     return stand_in
 
 
-def plugins() -> dict[str, EntryPoint]:
-    """The commands of other packages, by name."""
-    return {found.name: found for found in entry_points(group=COMMAND_GROUP)}
-
-
 def _with_plugins(arguments: list[str]) -> typer.Typer:
     """The root with the plugged-in commands: the one that is called, or all where the call names none."""
     called = next((argument for argument in arguments if not argument.startswith("-")), None)
-    found = {} if called in BUILT_IN else plugins()
-    for name in [called] if called in found else sorted(found):
-        plugin = _load(found[name])
+    plugins = {found.name: found for found in entry_points(group=COMMAND_GROUP)}
+    if called in BUILT_IN:
+        wanted: list[str] = []
+    else:
+        wanted = [called] if called in plugins else sorted(plugins)
+    for name in wanted:
+        plugin = _load(plugins[name])
         app.add_typer(plugin, name=None if _is_one_command(plugin) else name)
     return app
 

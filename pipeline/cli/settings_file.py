@@ -97,8 +97,6 @@ def settings_in(path: Path, ctx: typer.Context, tables: tuple[str, ...]) -> dict
 
     Raises SettingsError that names the key, and says what is wrong with it.
     """
-    from pipeline import cli
-
     commands = configurable_commands()
     every = {key: option for options in commands.values() for key, option in options.items()}
     document = _read(path)
@@ -107,8 +105,8 @@ def settings_in(path: Path, ctx: typer.Context, tables: tuple[str, ...]) -> dict
         if key in commands and isinstance(value, dict):
             for inner, setting in value.items():
                 _value(inner, setting, commands[key], path, ctx, table=key)
-        elif isinstance(value, dict) and key in cli.plugins():
-            continue  # a command that is not called has no options yet
+        elif key in _ALSO and isinstance(value, dict):
+            continue  # of a plugged-in command that is not called, so its options are not known
         else:
             _refuse_table(key, value, commands, path)
             option, read = _value(key, value, every, path, ctx)
