@@ -17,8 +17,7 @@ from pipeline.transcript_text import clock
 _CONTEXT_WORDS = 4
 _INDENT = " " * 6
 HIDDEN = "Words are hidden; --show-text shows them (they are patient data, if the recording is)."
-_STYLES = {Verdict.SAME: "green"}
-_FAILED_STYLE = "bold red"
+_PASSED_STYLE, _FAILED_STYLE = "green", "bold red"
 
 
 def report_lines(report: Report, *, show_text: bool) -> Iterator[Text]:
@@ -27,13 +26,13 @@ def report_lines(report: Report, *, show_text: bool) -> Iterator[Text]:
         yield from session_lines(session, report, show_text=show_text)
     if not show_text and any(not piece.same for piece in _pieces(report)):
         yield Text(HIDDEN, "dim")
-    yield Text(summary_line(report), _STYLES[Verdict.SAME] if report.passed else _FAILED_STYLE)
+    yield Text(summary_line(report), _PASSED_STYLE if report.passed else _FAILED_STYLE)
 
 
 def session_lines(session: SessionResult, report: Report, *, show_text: bool) -> Iterator[Text]:
     """One session: its verdict, then what differs, if that is why it failed or words differ."""
-    mark = Text("ok    ", "green") if session.passed else Text("FAIL  ", _FAILED_STYLE)
-    yield mark + Text(f"{printable(session.session_id)}: {verdict_line(session, report)}")
+    mark = ("ok    ", _PASSED_STYLE) if session.passed else ("FAIL  ", _FAILED_STYLE)
+    yield Text.assemble(mark, f"{printable(session.session_id)}: {verdict_line(session, report)}")
     yield from detail_lines(session, show_text=show_text)
 
 

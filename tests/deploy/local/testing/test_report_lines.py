@@ -94,6 +94,7 @@ def test_a_terminal_shows_colours() -> None:
         for line in report_lines(report, show_text=True)
         for span in line.spans
     }
+    assert styled["FAIL  "] == "bold red"
     assert styled["[-normal-]"] == "red"
     assert styled["{+abnormal+}"] == "green"
 
