@@ -21,6 +21,7 @@ from rich.console import Console
 
 from deploy.local.errors import LocalStackError
 from deploy.local.interruption import Interrupted, signals_raise
+from deploy.local.testing.plan import TAKEN, RunOptions
 from pipeline.cli.beam_flags import beam_flags
 from pipeline.cli.like_run import CONTEXT_SETTINGS, LikeRun, option_names, run_options, run_parameters
 from pipeline.cli.whole_files import write_whole
@@ -30,7 +31,6 @@ from pipeline.near_misses import refuse_near_misses
 if TYPE_CHECKING:
     from deploy.local.testing.comparison import Report, Rules
     from deploy.local.testing.expected import Expected
-    from deploy.local.testing.plan import RunOptions
     from deploy.local.testing.run import Heard
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -124,7 +124,11 @@ def check_recording(
     ] = False,
     timeout_seconds: Annotated[
         float | None,
-        _option("Give up after so long; three minutes and three times the audio without.", "TIMEOUT_SECONDS"),
+        _option(
+            "Give up after so long; three minutes and three times the audio without.",
+            "TIMEOUT_SECONDS",
+            min=0,
+        ),
     ] = None,
     keep_topics: Annotated[
         bool, typer.Option("--keep-topics", help="Do not delete the run's topics on given brokers.")
@@ -136,7 +140,6 @@ def check_recording(
     --endpoint-url a local endpoint. Everything ends with the run.
     """
     from deploy.local.testing.comparison import COMPARISONS, Rules
-    from deploy.local.testing.plan import RunOptions
 
     if compare not in COMPARISONS:
         raise SettingsError("--compare", f"{compare!r} is not one of {', '.join(COMPARISONS)}")
@@ -173,8 +176,6 @@ def check_recording(
 
 def _overridden(ctx: typer.Context) -> frozenset[str]:
     """The options of `run` that somebody set. Raises SettingsError for one that has no effect."""
-    from deploy.local.testing.plan import TAKEN
-
     found = set()
     for parameter in run_parameters(ctx):
         source = getattr(ctx.get_parameter_source(parameter.name), "name", _DEFAULT)

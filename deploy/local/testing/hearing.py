@@ -6,7 +6,9 @@ from pathlib import Path
 
 from rich.console import Console
 
+from deploy.local.interruption import Interrupted
 from deploy.local.testing import example
+from deploy.local.testing.errors import SessionsUnfinished
 from deploy.local.testing.plan import (
     RunOptions,
     RunTopics,
@@ -53,7 +55,9 @@ def hear(options: RunOptions, recording: Path | None, directory: Path, console: 
         recording = directory / "example.avro"
         example.make_recording(recording)
     recorded = read_recorded(recording, settings.serdes)
-    seconds = options.timeout_seconds or timeout_seconds(recorded, settings)
+    seconds = options.timeout_seconds
+    if seconds is None:
+        seconds = timeout_seconds(recorded, settings)
     try:
         if servers.all:
             say(f"starting {_names(servers)}{_given(wanted, settings)} …")
@@ -74,6 +78,10 @@ def hear(options: RunOptions, recording: Path | None, directory: Path, console: 
                     seconds=seconds,
                     show=show,
                 )
+    except (SessionsUnfinished, Interrupted):
+        if not wanted.flink:
+            say("the job server was asked to cancel the job; on a local stack: medstream local cancel")
+        raise
     finally:
         servers.stop()
     if options.keep_topics and not wanted.kafka:

@@ -10,11 +10,10 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from connectors.kafka.positions import EARLIEST, END
 from connectors.transcribe.endpoint import is_loopback
-from deploy.local.testing.recorded import Recorded
 from deploy.local.transcribe.process import REGION
 from pipeline.cli.beam_flags import beam_flag
 from pipeline.cli.job_options import job_settings
@@ -22,9 +21,12 @@ from pipeline.errors import SettingsError
 from pipeline.playback import UNPACED, parse_speed
 from pipeline.settings import JobSettings
 
+if TYPE_CHECKING:
+    from deploy.local.testing.recorded import Recorded
+
 TAKEN: tuple[str, ...] = (
     *("input_topic", "output_topic", "sessions_topic", "dead_letter_topic", "partials_topic"),
-    *("progress_topic", "sink_id", "group_id", "start_from", "stop_at", "catch_up_rate"),
+    *("progress_topic", "sink_id", "group_id", "start_from", "stop_at", "catch_up_rate", "log_level"),
 )
 """Options of `medstream run` that a test run decides by itself."""
 MAX_LOCAL_STREAMS = 8
@@ -107,11 +109,14 @@ def servers_to_bring(options: RunOptions) -> Servers:
     endpoint_url = options.job["endpoint_url"]
     if options.aws and endpoint_url is not None:
         raise SettingsError("--aws", "and --endpoint-url exclude each other")
+    own_endpoint = not options.aws and endpoint_url is None
+    if options.endpoint_options and not own_endpoint:
+        raise SettingsError("--endpoint-option", "is for an endpoint that the run brings, and one is given")
     flags = options.beam_flags
     return Servers(
         kafka=options.job["bootstrap_servers"] is None,
         flink=beam_flag(flags, "runner") is None and beam_flag(flags, "job_endpoint") is None,
-        endpoint=not options.aws and endpoint_url is None,
+        endpoint=own_endpoint,
     )
 
 
@@ -138,6 +143,8 @@ def run_settings(
         "start_from": EARLIEST,
         "stop_at": END,
     }
+    if wanted.kafka:
+        chosen |= {"command_config": None, "kafka_property": None, "ship_command_config": False}
     if wanted.endpoint:
         chosen |= {"endpoint_url": endpoint_url, "region": REGION, "profile": None, "ca_file": None}
         chosen |= {"use_fips_endpoint": False, "use_dualstack_endpoint": False}

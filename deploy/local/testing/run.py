@@ -73,8 +73,8 @@ def run_topics(
     config: ClientConfig, topics: RunTopics, partitions: int, *, delete: bool, say: Say
 ) -> Iterator[None]:
     """The run's topics; they are deleted afterwards if asked to. Raises KafkaConnectorError."""
-    create_topics(config, topics.to_create(partitions))
     try:
+        create_topics(config, topics.to_create(partitions))
         yield
     finally:
         if delete:

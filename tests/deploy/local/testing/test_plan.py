@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.main import get_command
 
+from connectors.kafka.errors import KafkaConnectorError
 from connectors.transcribe.errors import TranscribeError
 from deploy.local.testing.plan import (
     MAX_LOCAL_STREAMS,
@@ -101,6 +103,15 @@ def test_an_own_endpoint_is_reached_as_it_is_whatever_production_says() -> None:
     assert settings(chosen).max_live_streams == 3
 
 
+def test_an_own_broker_is_reached_without_production_s_login(tmp_path: Path) -> None:
+    (tmp_path / "client.properties").write_text("security.protocol=SASL_SSL\nsasl.mechanism=PLAIN\n")
+    given = options(f"--command-config={tmp_path / 'client.properties'}")
+    assert settings(given).kafka.command_config is None
+    far = replace(given, job={**given.job, "bootstrap_servers": "broker.example:9092"})
+    with pytest.raises(KafkaConnectorError, match="sasl"):
+        settings(far)
+
+
 def test_a_session_without_an_end_is_soon_over_unless_its_time_is_set() -> None:
     assert settings(options()).limits.session_timeout_seconds < 30
     chosen = options("--session-timeout-seconds=77", overridden=frozenset({"session_timeout_seconds"}))
@@ -124,6 +135,8 @@ def test_aws_is_amazon_s_own_endpoint_in_real_time() -> None:
     found = settings(options("--region=eu-west-1", aws=True))
     assert found.service.endpoint().host == "transcribestreaming.eu-west-1.amazonaws.com"
     assert found.catch_up_rate == 1.0
+    with pytest.raises(SettingsError, match="--endpoint-option"):
+        servers_to_bring(options(aws=True, endpoint_options=("--model=x",)))
     with pytest.raises(SettingsError, match="--aws"):
         servers_to_bring(options("--endpoint-url=http://127.0.0.1:1", aws=True))
 
