@@ -14,7 +14,7 @@ FUZZ_SECONDS ?= 600
 SPREAD := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit test-integration simulate prove-deliveries prove-outage lint format audit bench bench-replay fuzz mutate outage soak soak-job setup clean
+.PHONY: help demo test test-unit test-integration simulate prove-deliveries prove-outage lint format audit bench bench-replay expected fuzz mutate outage soak soak-job setup clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,6 +63,9 @@ bench: .venv/.dev ## Us and the alternative in one run, as ratios
 
 bench-replay: .venv/.dev ## Record and replay: timing at speed 1, speed against a bare producer, a million records in bounded memory
 	$(BIN)/python -m tests.benchmarks.record_replay $(REPLAY)
+
+expected: .venv/.demo ## Write what `medstream test --example` expects, after a change of recogniser or recordings
+	$(BIN)/medstream test --example --write-expected deploy/local/recordings/expected.json --overwrite
 
 fuzz: .venv/.dev ## Fuzz codec, parsers and the endpoint's streams, outside CI (FUZZ_SECONDS=600 for all together)
 	$(UV) run --frozen --no-sync --with atheris==3.0.0 python -m tests.fuzz --seconds $(FUZZ_SECONDS)

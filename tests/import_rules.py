@@ -118,6 +118,13 @@ PURE = frozenset(
         "pipeline.transcript_text",
         "pipeline.transcripts",
         "pipeline.trimming",
+        "deploy.local.testing.alignment",
+        "deploy.local.testing.comparison",
+        "deploy.local.testing.expected",
+        "deploy.local.testing.passages",
+        "deploy.local.testing.report_json",
+        "deploy.local.testing.report_lines",
+        "deploy.local.testing.words",
     }
 )
 PURE_LIBRARIES = {
@@ -128,6 +135,8 @@ PURE_LIBRARIES = {
     "connectors.transcribe.sigv4": {"botocore"},
     "pipeline.audio_decoding": {"numpy", "soundfile"},
     "pipeline.resampling": {"numpy", "soxr"},
+    "deploy.local.testing.alignment": {"jiwer"},
+    "deploy.local.testing.report_lines": {"rich"},
 }
 READS_FILES = {"schemas"}  # it loads the schemas that lie beside it
 OUTSIDE_WORLD = frozenset(
@@ -233,6 +242,7 @@ LIBRARIES: dict[str, dict[str, str]] = {
     "opentelemetry": {"pipeline.tracing": EVERYWHERE},  # an extra; for its types, and in functions
     "soxr": {"pipeline.resampling": EVERYWHERE},
     "urllib3": {"schemas.registry_http": EVERYWHERE},
+    "jiwer": {"deploy.local.demo.wer": EVERYWHERE, "deploy.local.testing.alignment": EVERYWHERE},
 }
 
 

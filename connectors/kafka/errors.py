@@ -19,6 +19,7 @@
     |   +-- PartitionsChanged        of the output topic, under a running job
     |   +-- NotCompacted
     |   +-- NoCompactedTopic         there is none, and it cannot be created
+    |   +-- TopicsNotCreated         those of a run's own (topics.py)
     +-- BrokerUnreachable            retryable
     +-- RecordTooLarge
     +-- LostOffsets                  retention removed records before they were read

@@ -1,15 +1,17 @@
-"""Topics as a job needs them: Kafka's own id of one, and a compacted one that is created if there is none."""
+"""Topics as a job needs them: Kafka's own id of one, a compacted one that is created if there is none, and
+topics that a run has for itself.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from kafka import errors as kafka_errors
 from kafka.admin import ConfigResource, ConfigResourceType
 
 from connectors.kafka.client import ClientConfig
-from connectors.kafka.errors import NoCompactedTopic, NotCompacted, UnknownTopic
+from connectors.kafka.errors import NoCompactedTopic, NotCompacted, SettingError, UnknownTopic
 
 _COMPACTED = {
     "cleanup.policy": "compact",
@@ -77,6 +79,34 @@ def create_compacted(
             raise NoCompactedTopic(topic, setting, partitions, type(error).__name__) from None
 
 
+def create_topics(config: ClientConfig, partitions: Mapping[str, int]) -> None:
+    """Create topics, as the brokers' defaults have them, with so many partitions; they have leaders then.
+
+    Raises TopicsNotCreated, also when one is there already, and the errors of `ClientConfig.admin`.
+    """
+    wanted = {
+        topic: {"num_partitions": count, "replication_factor": -1} for topic, count in partitions.items()
+    }
+    with _Admin(config) as admin:
+        try:
+            admin.create_topics(wanted, wait_for_metadata=True)
+        except kafka_errors.AuthorizationError:
+            raise
+        except kafka_errors.KafkaError as error:
+            raise TopicsNotCreated(list(partitions), type(error).__name__) from None
+
+
+def delete_topics(config: ClientConfig, topics: Collection[str], group_id: str) -> None:
+    """Delete topics, those that there are, and the group that read them.
+
+    Raises NotAuthorized and the errors of `ClientConfig.admin`. A group that stays is no error: it expires.
+    """
+    with _Admin(config) as admin:
+        known = set(admin.list_topics())
+        admin.delete_topics([topic for topic in topics if topic in known])
+        admin.delete_groups([group_id])
+
+
 def _describe(admin: Any, topic: str) -> Mapping[str, Any] | None:
     described = [entry for entry in admin.describe_topics([topic]) if entry["name"] == topic]
     return described[0] if described and not described[0]["error_code"] else None
@@ -90,6 +120,18 @@ def _cleanup_policy(admin: Any, topic: str) -> str | None:
         return str(found["topic"][topic]["cleanup.policy"]["value"])
     except (kafka_errors.KafkaError, LookupError):
         return None
+
+
+class TopicsNotCreated(SettingError):
+    """Kafka does not let us create topics that are needed for a while."""
+
+    def __init__(self, topics: Sequence[str], cause: str) -> None:
+        super().__init__(
+            f"Topics {', '.join(topics)} could not be created ({cause}).",
+            "Allow CREATE for topics of this prefix; check the brokers' defaults for new topics.",
+        )
+        self.topics = tuple(topics)
+        self.cause = cause
 
 
 class _Admin:

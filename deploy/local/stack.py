@@ -11,7 +11,7 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import psutil
 from rich.console import Console
 
 from deploy.local.errors import StackAlreadyOwned
@@ -34,6 +35,8 @@ Report = Callable[[str, str], None]
 """Told the name of a server and, in a few words, what became of it; called from several threads."""
 
 _KILL_INTERVAL_SECONDS = 0.1
+_FAMILY_SECONDS = 5.0
+"""A killed server's guard ends what the server started within a fraction of this (`guard.py`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +114,7 @@ class LocalStack:
             missing = [server for server in self.servers if not _adopt(server, report)]
             if missing:
                 self._fetch_jars()
-                _start_all(missing, report)
+                start_all(missing, report)
 
     def stop(self, report: Report = lambda _name, _text: None) -> None:
         """Stop every server of the directory, whoever started it; the data stays. Idempotent."""
@@ -194,7 +197,12 @@ def _adopt(server: LocalServer, report: Report) -> bool:
     return True
 
 
-def _start_all(servers: Sequence[LocalServer], report: Report) -> None:
+def start_all(servers: Sequence[LocalServer], report: Report) -> None:
+    """Start servers side by side and wait until all serve; when one fails, or on a signal, none runs.
+
+    Raises what their `start` raises.
+    """
+
     def start(server: LocalServer) -> None:
         started = time.monotonic()
         server.start()
@@ -208,6 +216,15 @@ def _start_all(servers: Sequence[LocalServer], report: Report) -> None:
         except BaseException:
             _undo(servers, futures)
             raise
+
+
+def end_at_once(servers: Iterable[LocalServer]) -> None:
+    """Kill servers whose data nobody will want, and wait until what they started is gone as well."""
+    family = psutil.Process().children(recursive=True)
+    for server in servers:
+        if server.is_running():
+            server.kill()
+    psutil.wait_procs(family, timeout=_FAMILY_SECONDS)
 
 
 def _undo(servers: Sequence[LocalServer], futures: Sequence[Future[None]]) -> None:

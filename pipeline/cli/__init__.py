@@ -82,6 +82,11 @@ def _load(entry_point: EntryPoint) -> typer.Typer:
     return plugin
 
 
+def _is_one_command(plugin: typer.Typer) -> bool:
+    """Whether it is no group but a command, which has its own name and becomes one of the root."""
+    return not plugin.registered_callback and len(plugin.registered_commands) == 1
+
+
 class _AnyArguments(TyperGroup):
     """A command that takes whatever it is called with, its subcommands' names and options too."""
 
@@ -109,7 +114,8 @@ def _with_plugins(arguments: list[str]) -> typer.Typer:
     else:
         wanted = [called] if called in plugins else sorted(plugins)
     for name in wanted:
-        app.add_typer(_load(plugins[name]), name=name)
+        plugin = _load(plugins[name])
+        app.add_typer(plugin, name=None if _is_one_command(plugin) else name)
     return app
 
 

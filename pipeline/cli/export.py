@@ -5,9 +5,7 @@ What is written is patient data: files are readable by their owner only, and are
 
 from __future__ import annotations
 
-import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +27,7 @@ from pipeline.cli.topic_options import (
     SessionsTopic,
     StartFrom,
 )
+from pipeline.cli.whole_files import write_whole
 from pipeline.consuming import FAIL, read_sessions
 from pipeline.errors import SettingsError
 from pipeline.export.formats import FORMATS, file_name
@@ -182,18 +181,7 @@ def _write(
 
 
 def _write_file(path: Path, text: str) -> None:
-    """The file appears whole, readable by its owner only (mkstemp sees to that)."""
-    try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".medstream-")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(_encoded(text))
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise SettingsError("--output", f"cannot write {path}: {error.strerror}") from None
+    write_whole(path, _encoded(text), setting="--output")
 
 
 def _encoded(text: str) -> bytes:

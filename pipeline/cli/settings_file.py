@@ -32,7 +32,12 @@ from pipeline.errors import SettingsError
 
 OPTION = "--config"
 _NOT_IN_A_FILE = frozenset({"config", "install-completion", "show-completion", "help"})
-_ALSO = {"doctor": ("run", "doctor"), "config": ("run",), "jobs": ("run", "jobs")}
+_ALSO = {
+    "doctor": ("run", "doctor"),
+    "config": ("run",),
+    "jobs": ("run", "jobs"),
+    "test": ("run", "test"),
+}
 """Commands that take the settings of another one."""
 _KINDS: dict[Any, tuple[tuple[type, ...], str]] = {
     bool: ((bool,), "true or false"),
@@ -105,6 +110,8 @@ def settings_in(path: Path, ctx: typer.Context, tables: tuple[str, ...]) -> dict
         if key in commands and isinstance(value, dict):
             for inner, setting in value.items():
                 _value(inner, setting, commands[key], path, ctx, table=key)
+        elif key in _ALSO and isinstance(value, dict):
+            continue  # of a plugged-in command that is not called, so its options are not known
         else:
             _refuse_table(key, value, commands, path)
             option, read = _value(key, value, every, path, ctx)

@@ -10,29 +10,16 @@ from __future__ import annotations
 
 import logging
 import shutil
-import signal
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Annotated
 
 import typer
 
 from deploy.local.errors import LocalStackError
+from deploy.local.interruption import Interrupted, signals_raise
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-class Interrupted(BaseException):
-    """A signal asks the demo to stop. Not an Exception, so that nothing on the way takes it for an error."""
-
-    def __init__(self, signal_number: int) -> None:
-        self.signal_number = signal_number
-        super().__init__(f"stopped by signal {signal_number}")
 
 
 @app.callback(invoke_without_command=True)
@@ -54,7 +41,7 @@ def demo(
 ) -> None:
     """Play recorded dictations through Kafka, Flink and a local Transcribe endpoint; check the finals."""
     try:
-        with _signals_raise():
+        with signals_raise():
             problems = _demo(speed, sessions, keep=keep, plain=plain, cluster=cluster)
     except Interrupted as interrupted:
         typer.echo("Stopped.", err=True)
@@ -101,20 +88,3 @@ def _log_to(path: Path) -> None:
     logging.basicConfig(
         filename=path, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
-
-
-@contextmanager
-def _signals_raise() -> Iterator[None]:
-    """The first signal raises Interrupted in the main thread; those after it are ignored."""
-
-    def interrupt(signal_number: int, _frame: FrameType | None) -> None:
-        for number in _SIGNALS:
-            signal.signal(number, signal.SIG_IGN)
-        raise Interrupted(signal_number)
-
-    before = {number: signal.signal(number, interrupt) for number in _SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

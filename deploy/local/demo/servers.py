@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-import psutil
 from rich.console import Console
 
 from deploy.local.demo.board import Event
@@ -21,11 +20,8 @@ from deploy.local.errors import ServerFailed
 from deploy.local.processes import tail_of
 from deploy.local.recordings import DICTIONARY, LANGUAGE_MODEL
 from deploy.local.server import LocalServer
-from deploy.local.stack import LocalStack, Report
+from deploy.local.stack import LocalStack, Report, end_at_once
 from deploy.local.transcribe.process import REGION
-
-_FAMILY_SECONDS = 5.0
-"""A killed server's guard ends what the server started within a fraction of this (`guard.py`)."""
 
 
 class DemoServers:
@@ -106,17 +102,9 @@ class DemoServers:
         if self._pipeline is not None and self._pipeline.is_running():
             self._pipeline.kill()  # the client only: asked politely it would cancel the job first
         if not self._keep:
-            self._end_at_once()
+            end_at_once(self.stack.servers)
         elif not (succeeded or self._found_running):
             self.stack.stop()
-
-    def _end_at_once(self) -> None:
-        """Kills servers whose data nobody will want, and waits until their processes are gone as well."""
-        family = psutil.Process().children(recursive=True)
-        for server in self.stack.servers:
-            if server.is_running():
-                server.kill()
-        psutil.wait_procs(family, timeout=_FAMILY_SECONDS)
 
     def _servers(self) -> tuple[LocalServer, ...]:
         return (*self.stack.servers, *([self._pipeline] if self._pipeline else []))

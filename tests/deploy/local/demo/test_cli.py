@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from deploy.local.demo.cli import Interrupted, _signals_raise, app
+from deploy.local.demo.cli import app
+from deploy.local.interruption import Interrupted, signals_raise
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -21,7 +22,7 @@ def test_the_first_signal_interrupts_and_the_next_ones_do_not_disturb_the_ending
 
     def interrupted_twice() -> None:
         nonlocal ended_in_order
-        with _signals_raise():
+        with signals_raise():
             try:
                 os.kill(os.getpid(), number)
             finally:
