@@ -87,9 +87,9 @@ $(UV): Makefile $(UV_REQUIREMENTS)
 	@touch $(UV)
 
 .venv/.demo: pyproject.toml uv.lock | $(UV)
-	$(UV) sync --frozen --inexact --no-dev --extra local --python $(PYTHON)
+	$(UV) sync --frozen --inexact --no-dev --extra local --extra web --python $(PYTHON)
 	@touch $@
 
 .venv/.dev: pyproject.toml uv.lock | $(UV)
-	$(UV) sync --frozen --extra local --extra dev --python $(PYTHON)
+	$(UV) sync --frozen --extra local --extra web --extra dev --python $(PYTHON)
 	@touch $@ .venv/.demo

@@ -110,6 +110,12 @@ PURE = frozenset(
         "pipeline.transcript_text",
         "pipeline.transcripts",
         "pipeline.trimming",
+        "pipeline.watch",
+        "pipeline.watch.board",
+        "pipeline.watch.lines",
+        "pipeline.watch.table",
+        "pipeline.watch.values",
+        "pipeline.watch.views",
     }
 )
 PURE_LIBRARIES = {
@@ -120,6 +126,7 @@ PURE_LIBRARIES = {
     "connectors.transcribe.sigv4": {"botocore"},
     "pipeline.audio_decoding": {"numpy", "soundfile"},
     "pipeline.resampling": {"numpy", "soxr"},
+    "pipeline.watch.table": {"rich"},
 }
 READS_FILES = {"schemas"}  # it loads the schemas that lie beside it
 OUTSIDE_WORLD = frozenset(

@@ -1,0 +1,118 @@
+"""`medstream watch`: live captions of all sessions, in the terminal or as lines.
+
+Transcripts are patient data: without `--show-text` there are counts in place of words, as in `consume`.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from connectors.kafka.client import ClientConfig
+from pipeline.cli.kafka_options import CommandConfig, KafkaProperty, properties_of
+from pipeline.cli.registry_options import SchemaRegistryConfig, SchemaRegistryUrl, serde_settings
+from pipeline.cli.service_options import Insecure
+from pipeline.cli.settings_file import ConfigFile
+from pipeline.cli.topic_options import (
+    BootstrapServers,
+    OnUnreadable,
+    OutputTopic,
+    PartialsTopic,
+    SessionsTopic,
+    StartFrom,
+    Until,
+)
+from pipeline.consuming import FAIL, SKIP
+from pipeline.errors import SettingsError
+from pipeline.watch.board import IDLE_AFTER_SECONDS, LOW_CONFIDENCE, Board, BoardLimits
+from pipeline.watch.reading import OutputReader
+from pipeline.watch.table import summary
+from pipeline.watch.viewers import EventPrinter, TerminalTable, follow
+
+app = typer.Typer()
+
+
+@app.command(
+    epilog="Exit codes: 0 all is well; 1 a setting or Kafka is wrong; 2 wrong usage; 130 interrupted."
+)
+def watch(
+    bootstrap_servers: BootstrapServers,
+    output_topic: OutputTopic,
+    partials_topic: PartialsTopic = None,
+    sessions_topic: SessionsTopic = None,
+    start_from: StartFrom = "latest",
+    until: Until = None,
+    session: Annotated[
+        list[str] | None, typer.Option(help="Only this session; may be repeated. All without.")
+    ] = None,
+    show_text: Annotated[
+        bool,
+        typer.Option(
+            "--show-text",
+            help="Show what is said: patient data. Counts without.",
+            envvar="MEDSTREAM_SHOW_TEXT",
+        ),
+    ] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="One JSON object a line for each event, partials included.")
+    ] = False,
+    plain: Annotated[bool, typer.Option("--plain", help="Lines on a terminal, too.")] = False,
+    low_confidence: Annotated[
+        float,
+        typer.Option(
+            min=0, max=1, help="Words below are marked as unsure.", envvar="MEDSTREAM_LOW_CONFIDENCE"
+        ),
+    ] = LOW_CONFIDENCE,
+    idle_after_seconds: Annotated[
+        float,
+        typer.Option(
+            min=0.1, help="A session without news for so long is idle.", envvar="MEDSTREAM_IDLE_AFTER_SECONDS"
+        ),
+    ] = IDLE_AFTER_SECONDS,
+    on_unreadable: OnUnreadable = SKIP,
+    command_config: CommandConfig = None,
+    kafka_property: KafkaProperty = None,
+    schema_registry_url: SchemaRegistryUrl = None,
+    schema_registry_config: SchemaRegistryConfig = None,
+    insecure: Insecure = False,
+    _config: ConfigFile = None,
+) -> None:
+    """Watch sessions as they are transcribed: state, captions, unsure words, and how far behind they are.
+
+    A table on a terminal, the most recently active sessions first; lines elsewhere.
+    """
+    if on_unreadable not in (FAIL, SKIP):
+        raise SettingsError("--on-unreadable", f"{on_unreadable!r} is neither {FAIL} nor {SKIP}")
+    kafka = ClientConfig.build(
+        bootstrap_servers, command_config, properties_of(kafka_property), insecure=insecure
+    )
+    wanted = frozenset(session or ())
+    board = Board(
+        time.time_ns() // 1_000_000,
+        BoardLimits(idle_after_seconds=idle_after_seconds, low_confidence=low_confidence),
+    )
+    reader = OutputReader(
+        kafka,
+        output_topic,
+        partials_topic=partials_topic,
+        sessions_topic=sessions_topic,
+        start=start_from,
+        until=until,
+        serdes=serde_settings(schema_registry_url, schema_registry_config, insecure=insecure),
+        skip_unreadable=on_unreadable == SKIP,
+    )
+    console = Console()
+    with reader:
+        try:
+            if json or plain or not console.is_terminal:
+                printer = EventPrinter(json=json, show_text=show_text, low_below=low_confidence)
+                follow(reader, board, printer, wanted=lambda name: not wanted or name in wanted)
+            else:
+                with TerminalTable(console, show_text=show_text) as table:
+                    follow(reader, board, table, wanted=lambda name: not wanted or name in wanted)
+        finally:
+            skipped = f", {reader.unreadable} unreadable records left out" if reader.unreadable else ""
+            typer.echo(f"medstream: {summary(board, 0)}{skipped}", err=True)
