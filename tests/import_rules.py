@@ -111,6 +111,7 @@ PURE = frozenset(
         "pipeline.transcripts",
         "pipeline.trimming",
         "pipeline.watch",
+        "pipeline.watch.access",
         "pipeline.watch.board",
         "pipeline.watch.lines",
         "pipeline.watch.table",
@@ -223,6 +224,8 @@ LIBRARIES: dict[str, dict[str, str]] = {
     },
     "soxr": {"pipeline.resampling": EVERYWHERE},
     "urllib3": {"schemas.registry_http": EVERYWHERE},
+    "starlette": {"pipeline.watch.web": EVERYWHERE},
+    "uvicorn": {"pipeline.watch.serving": EVERYWHERE},
 }
 
 

@@ -1,4 +1,4 @@
-"""`medstream watch`: live captions of all sessions, in the terminal or as lines.
+"""`medstream watch`: live captions of all sessions, in the terminal, as lines, or on a page (`--web`).
 
 Transcripts are patient data: without `--show-text` there are counts in place of words, as in `consume`.
 """
@@ -6,7 +6,10 @@ Transcripts are patient data: without `--show-text` there are counts in place of
 from __future__ import annotations
 
 import time
-from typing import Annotated
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -27,12 +30,20 @@ from pipeline.cli.topic_options import (
 )
 from pipeline.consuming import FAIL, SKIP
 from pipeline.errors import SettingsError
+from pipeline.watch.binding import WebSettings
 from pipeline.watch.board import IDLE_AFTER_SECONDS, LOW_CONFIDENCE, Board, BoardLimits
 from pipeline.watch.reading import OutputReader
+from pipeline.watch.shared import SharedBoard
 from pipeline.watch.table import summary
+from pipeline.watch.values import BoardEvent
 from pipeline.watch.viewers import EventPrinter, TerminalTable, follow
 
 app = typer.Typer()
+_PANEL = "The page of --web"
+
+
+def _web(text: str, environment: str, **more: Any) -> Any:
+    return typer.Option(help=text, envvar=f"MEDSTREAM_WEB_{environment}", rich_help_panel=_PANEL, **more)
 
 
 @app.command(
@@ -72,6 +83,20 @@ def watch(
             min=0.1, help="A session without news for so long is idle.", envvar="MEDSTREAM_IDLE_AFTER_SECONDS"
         ),
     ] = IDLE_AFTER_SECONDS,
+    web: Annotated[
+        bool, typer.Option("--web", help="Serve one page, for this machine; prints its address.")
+    ] = False,
+    web_host: Annotated[
+        str, _web("Address to listen on; another machine's browsers need TLS or --insecure.", "HOST")
+    ] = "127.0.0.1",
+    web_port: Annotated[int, _web("Port; 0: a free one.", "PORT", min=0, max=65_535)] = 0,
+    web_name: Annotated[
+        list[str] | None, _web("Name under which browsers ask for the page, too; may be repeated.", "NAME")
+    ] = None,
+    web_certificate: Annotated[
+        Path | None, _web("PEM file of the page's certificate and its chain: https.", "CERTIFICATE")
+    ] = None,
+    web_key: Annotated[Path | None, _web("PEM file of its private key.", "KEY")] = None,
     on_unreadable: OnUnreadable = SKIP,
     command_config: CommandConfig = None,
     kafka_property: KafkaProperty = None,
@@ -104,15 +129,63 @@ def watch(
         serdes=serde_settings(schema_registry_url, schema_registry_config, insecure=insecure),
         skip_unreadable=on_unreadable == SKIP,
     )
-    console = Console()
+    chosen = partial(_is_wanted, wanted)
     with reader:
         try:
-            if json or plain or not console.is_terminal:
-                printer = EventPrinter(json=json, show_text=show_text, low_below=low_confidence)
-                follow(reader, board, printer, wanted=lambda name: not wanted or name in wanted)
+            if web:
+                names = tuple(web_name or ())
+                page = WebSettings(web_host, web_port, names, web_certificate, web_key, insecure)
+                _serve(reader, board, page, chosen, show_text=show_text)
             else:
-                with TerminalTable(console, show_text=show_text) as table:
-                    follow(reader, board, table, wanted=lambda name: not wanted or name in wanted)
+                _show(reader, board, chosen, json=json, plain=plain, show_text=show_text)
         finally:
             skipped = f", {reader.unreadable} unreadable records left out" if reader.unreadable else ""
             typer.echo(f"medstream: {summary(board, 0)}{skipped}", err=True)
+
+
+def _is_wanted(wanted: frozenset[str], session_id: str) -> bool:
+    return not wanted or session_id in wanted
+
+
+def _show(
+    reader: OutputReader,
+    board: Board,
+    wanted: Callable[[str], bool],
+    *,
+    json: bool,
+    plain: bool,
+    show_text: bool,
+) -> None:
+    console = Console()
+    if json or plain or not console.is_terminal:
+        low_below = board.limits.low_confidence
+        printer = EventPrinter(json=json, show_text=show_text, low_below=low_below)
+        follow(reader, board, printer, wanted=wanted)
+    else:
+        with TerminalTable(board, console, show_text=show_text) as table:
+            follow(reader, board, table, wanted=wanted)
+
+
+def _serve(
+    reader: OutputReader, board: Board, page: WebSettings, wanted: Callable[[str], bool], *, show_text: bool
+) -> None:
+    try:
+        from pipeline.watch.serving import PageServer
+    except ModuleNotFoundError as error:
+        raise SettingsError("--web", f"needs the package {error.name!r}: install medstream[web]") from None
+    shared = SharedBoard(board)
+    server = PageServer(shared, page, show_text=show_text)
+    typer.echo(server.url)
+    if not show_text:
+        typer.echo("medstream: the page gets counts in place of words; --show-text sends them", err=True)
+    server.run(lambda stopped: follow(reader, shared, _Nobody(), wanted=wanted, stopped=stopped))
+
+
+class _Nobody:
+    """Browsers ask for what they show."""
+
+    def tell(self, events: Iterable[BoardEvent], now: float) -> None:
+        """Nothing is printed."""
+
+    def refresh(self) -> None:
+        """Nor drawn."""

@@ -15,7 +15,7 @@ from pipeline.watch.board import Board
 from pipeline.watch.lines import event_json, event_lines
 from pipeline.watch.reading import OutputReader
 from pipeline.watch.table import board_table
-from pipeline.watch.values import BoardEvent
+from pipeline.watch.values import BoardEvent, Seen
 
 _REFRESH_SECONDS = 0.125
 _POLL_SECONDS = 0.1
@@ -27,8 +27,16 @@ class Viewer(Protocol):
     def tell(self, events: Iterable[BoardEvent], now: float) -> None:
         """What has just happened."""
 
-    def refresh(self, board: Board) -> None:
-        """The board as it stands; called a few times a second."""
+    def refresh(self) -> None:
+        """Show the board as it stands; called a few times a second."""
+
+
+class Followed(Protocol):
+    """What is read into: a board, or one that is shared with a server."""
+
+    def enter(self, seen: Seen, now: float) -> list[BoardEvent]: ...
+
+    def pass_time(self, now: float) -> list[BoardEvent]: ...
 
 
 class EventPrinter:
@@ -47,14 +55,15 @@ class EventPrinter:
                 for line in event_lines(event, show_text=self._show_text, low_below=self._low_below):
                     typer.echo(line)
 
-    def refresh(self, board: Board) -> None:
+    def refresh(self) -> None:
         """Lines were printed when they came."""
 
 
 class TerminalTable:
     """The board in the terminal's alternate screen: what was said does not stay in the scroll-back."""
 
-    def __init__(self, console: Console, *, show_text: bool) -> None:
+    def __init__(self, board: Board, console: Console, *, show_text: bool) -> None:
+        self._board = board
         self._console = console
         self._show_text = show_text
         self._live = Live(console=console, screen=True, auto_refresh=False)
@@ -72,17 +81,18 @@ class TerminalTable:
     def tell(self, events: Iterable[BoardEvent], now: float) -> None:
         """The table shows it."""
 
-    def refresh(self, board: Board) -> None:
+    def refresh(self) -> None:
         if time.monotonic() < self._due:
             return
         self._due = time.monotonic() + _REFRESH_SECONDS
-        table = board_table(board, self._console.width, self._console.height, show_text=self._show_text)
+        size = self._console.size
+        table = board_table(self._board, size.width, size.height, show_text=self._show_text)
         self._live.update(table, refresh=True)
 
 
 def follow(
     reader: OutputReader,
-    board: Board,
+    board: Followed,
     viewer: Viewer,
     *,
     wanted: Callable[[str], bool] = lambda _: True,
@@ -99,4 +109,4 @@ def follow(
                 viewer.tell(board.enter(seen, now), now)
         now = time.time()
         viewer.tell(board.pass_time(now), now)
-        viewer.refresh(board)
+        viewer.refresh()

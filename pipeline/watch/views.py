@@ -36,6 +36,7 @@ def board_view(board: Board, since: int | None, *, show_text: bool) -> dict[str,
         "sessions": sessions,
         "gone": [] if full else [name for version, name in board.forgotten if version > start],
         "median": _rounded(board.median_latency_seconds),
+        "unsure": board.limits.low_confidence,
     }
 
 
@@ -49,7 +50,7 @@ def session_view(session: WatchedSession, since: int, *, show_text: bool) -> dic
     """The session's facts and its partials, and of its segments those newer than version `since`."""
     segments = sorted(session.segments.items())
     return {
-        "id": clean(session.session_id),
+        "id": session.session_id,
         "number": session.number,
         "life": session.life,
         "state": session.state.value,
