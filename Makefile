@@ -14,7 +14,7 @@ FUZZ_SECONDS ?= 600
 SPREAD := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit test-integration simulate prove-deliveries prove-outage lint format bench bench-replay fuzz mutate outage soak setup clean
+.PHONY: help demo test test-unit test-integration simulate prove-deliveries prove-outage lint format bench bench-replay fuzz mutate outage soak screens setup clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,6 +72,9 @@ outage: .venv/.dev ## A producer whose broker is stopped for a minute: memory an
 
 soak: .venv/.dev ## 300 live streams of one process for ten minutes (STREAMS="--only websocket")
 	$(BIN)/python -m tests.benchmarks.streams --streams 300 --seconds 600 $(or $(STREAMS),--only http2)
+
+screens: .venv/.dev ## The README's pictures, taken of a real run (needs Debian's package chromium)
+	$(BIN)/python -m deploy.local.screens
 
 setup: .venv/.dev ## Create the virtual environment with everything for development
 

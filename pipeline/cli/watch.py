@@ -6,10 +6,10 @@ Transcripts are patient data: without `--show-text` there are counts in place of
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -35,8 +35,10 @@ from pipeline.watch.board import IDLE_AFTER_SECONDS, LOW_CONFIDENCE, Board, Boar
 from pipeline.watch.reading import OutputReader
 from pipeline.watch.shared import SharedBoard
 from pipeline.watch.table import summary
-from pipeline.watch.values import BoardEvent
-from pipeline.watch.viewers import EventPrinter, TerminalTable, follow
+from pipeline.watch.viewers import EventPrinter, TerminalTable, Unwatched, follow
+
+if TYPE_CHECKING:
+    from pipeline.watch.serving import PageServer  # of an extra, which need not be installed
 
 app = typer.Typer()
 _PANEL = "The page of --web"
@@ -119,6 +121,8 @@ def watch(
         time.time_ns() // 1_000_000,
         BoardLimits(idle_after_seconds=idle_after_seconds, low_confidence=low_confidence),
     )
+    page = WebSettings(web_host, web_port, tuple(web_name or ()), web_certificate, web_key, insecure)
+    server = _page_server(board, page, show_text=show_text) if web else None
     reader = OutputReader(
         kafka,
         output_topic,
@@ -132,10 +136,8 @@ def watch(
     chosen = partial(_is_wanted, wanted)
     with reader:
         try:
-            if web:
-                names = tuple(web_name or ())
-                page = WebSettings(web_host, web_port, names, web_certificate, web_key, insecure)
-                _serve(reader, board, page, chosen, show_text=show_text)
+            if server is not None:
+                _serve(server, reader, chosen, show_text=show_text)
             else:
                 _show(reader, board, chosen, json=json, plain=plain, show_text=show_text)
         finally:
@@ -166,26 +168,19 @@ def _show(
             follow(reader, board, table, wanted=wanted)
 
 
-def _serve(
-    reader: OutputReader, board: Board, page: WebSettings, wanted: Callable[[str], bool], *, show_text: bool
-) -> None:
+def _page_server(board: Board, page: WebSettings, *, show_text: bool) -> PageServer:
+    """Bound, so that what is wrong with it is told before Kafka is asked."""
     try:
         from pipeline.watch.serving import PageServer
     except ModuleNotFoundError as error:
         raise SettingsError("--web", f"needs the package {error.name!r}: install medstream[web]") from None
-    shared = SharedBoard(board)
-    server = PageServer(shared, page, show_text=show_text)
+    return PageServer(SharedBoard(board), page, show_text=show_text)
+
+
+def _serve(
+    server: PageServer, reader: OutputReader, wanted: Callable[[str], bool], *, show_text: bool
+) -> None:
     typer.echo(server.url)
     if not show_text:
         typer.echo("medstream: the page gets counts in place of words; --show-text sends them", err=True)
-    server.run(lambda stopped: follow(reader, shared, _Nobody(), wanted=wanted, stopped=stopped))
-
-
-class _Nobody:
-    """Browsers ask for what they show."""
-
-    def tell(self, events: Iterable[BoardEvent], now: float) -> None:
-        """Nothing is printed."""
-
-    def refresh(self) -> None:
-        """Nor drawn."""
+    server.run(lambda stopped: follow(reader, server.board, Unwatched(), wanted=wanted, stopped=stopped))

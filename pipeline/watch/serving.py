@@ -25,6 +25,7 @@ class PageServer:
     """
 
     def __init__(self, board: SharedBoard, web: WebSettings, *, show_text: bool) -> None:
+        self.board = board
         names = server_names(web.host, web.names, encrypted=web.encrypted, insecure=web.insecure)
         access = Access(secrets.token_urlsafe(_TOKEN_BYTES), names)
         config = uvicorn.Config(

@@ -182,5 +182,6 @@ def _voice_text(channel_id: str | None, speaker: str | None) -> str:
 
 
 def _append(text: Text, words: str, style: Style | None = None) -> None:
-    if words:
-        text.append(f" {words}" if text else words, style)
+    if words and text:
+        text.append(" ")
+    text.append(words, style)

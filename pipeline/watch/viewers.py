@@ -59,6 +59,16 @@ class EventPrinter:
         """Lines were printed when they came."""
 
 
+class Unwatched:
+    """Shows nothing by itself: browsers ask for what they show."""
+
+    def tell(self, events: Iterable[BoardEvent], now: float) -> None:
+        """Nothing is printed."""
+
+    def refresh(self) -> None:
+        """Nor drawn."""
+
+
 class TerminalTable:
     """The board in the terminal's alternate screen: what was said does not stay in the scroll-back."""
 

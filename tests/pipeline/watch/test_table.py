@@ -83,8 +83,8 @@ def test_partials_are_dim_and_unsure_words_marked() -> None:
     board.enter(seen(a_final(0, "plainly mumbled", 0.0, items=items)), NOW)
     board.enter(seen(a_partial("hearing", 1.0, result_id="r1")), NOW)
     text = styled(board)
-    assert "\x1b[4;33mmumbled" in text.replace("\x1b[4;33m ", " \x1b[4;33m")
-    assert "\x1b[2;3mhearing" in text.replace("\x1b[2;3m ", " \x1b[2;3m")
+    assert "\x1b[4;33mmumbled\x1b[0m" in text
+    assert "\x1b[2;3mhearing\x1b[0m" in text
 
 
 def test_a_change_of_voice_is_shown() -> None:
