@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +16,8 @@ import typer
 from rich.console import Console
 
 from connectors.kafka.client import ClientConfig
+from pipeline.cli.exit_codes import INTERRUPTED
+from pipeline.cli.interrupts import interruptible
 from pipeline.cli.kafka_options import CommandConfig, KafkaProperty, properties_of
 from pipeline.cli.registry_options import SchemaRegistryConfig, SchemaRegistryUrl, serde_settings
 from pipeline.cli.service_options import Insecure
@@ -113,6 +116,8 @@ def watch(
     """
     if on_unreadable not in (FAIL, SKIP):
         raise SettingsError("--on-unreadable", f"{on_unreadable!r} is neither {FAIL} nor {SKIP}")
+    if web and (json or plain):
+        raise SettingsError("--web", "there are no lines beside the page: leave out --json and --plain")
     kafka = ClientConfig.build(
         bootstrap_servers, command_config, properties_of(kafka_property), insecure=insecure
     )
@@ -134,38 +139,26 @@ def watch(
         skip_unreadable=on_unreadable == SKIP,
     )
     chosen = partial(_is_wanted, wanted)
-    with reader:
+    with reader, interruptible() as asked:
         try:
             if server is not None:
                 _serve(server, reader, chosen, show_text=show_text)
             else:
-                _show(reader, board, chosen, json=json, plain=plain, show_text=show_text)
+                console = Console()
+                lines = json or plain or not console.is_terminal
+                viewer = EventPrinter(json=json, show_text=show_text, low_below=low_confidence)
+                table = TerminalTable(board, console, show_text=show_text)
+                with nullcontext(viewer) if lines else table as shown:
+                    follow(reader, board, shown, wanted=chosen, stopped=asked.is_set)
         finally:
             skipped = f", {reader.unreadable} unreadable records left out" if reader.unreadable else ""
             typer.echo(f"medstream: {summary(board, 0)}{skipped}", err=True)
+    if asked.is_set():
+        raise typer.Exit(INTERRUPTED)
 
 
 def _is_wanted(wanted: frozenset[str], session_id: str) -> bool:
     return not wanted or session_id in wanted
-
-
-def _show(
-    reader: OutputReader,
-    board: Board,
-    wanted: Callable[[str], bool],
-    *,
-    json: bool,
-    plain: bool,
-    show_text: bool,
-) -> None:
-    console = Console()
-    if json or plain or not console.is_terminal:
-        low_below = board.limits.low_confidence
-        printer = EventPrinter(json=json, show_text=show_text, low_below=low_below)
-        follow(reader, board, printer, wanted=wanted)
-    else:
-        with TerminalTable(board, console, show_text=show_text) as table:
-            follow(reader, board, table, wanted=wanted)
 
 
 def _page_server(board: Board, page: WebSettings, *, show_text: bool) -> PageServer:

@@ -138,8 +138,7 @@ class Board:
         session.final_results.append(final.result_id)
         _remember(session, final.stream_id)
         self._touch(session, published_at_ms, now)
-        seen = FinalSeen(session.session_id, segment, before is not None, latency)
-        return [seen, *self._set_state(session, _state_of(session))]
+        return self._with_state(session, FinalSeen(session.session_id, segment, before is not None, latency))
 
     def _count(self, session: WatchedSession, segment: Segment, before: Segment | None) -> None:
         final = segment.final
@@ -184,10 +183,7 @@ class Board:
         self._touch(session, published_at_ms, now)
         spoken_ms = None if session.zero_ms is None else session.zero_ms + partial.end_time * 1000
         latency = self._latency(published_at_ms, spoken_ms, now)
-        return [
-            PartialSeen(session.session_id, partial, latency),
-            *self._set_state(session, _state_of(session)),
-        ]
+        return self._with_state(session, PartialSeen(session.session_id, partial, latency))
 
     def _withdraw(self, session: WatchedSession | None, result_id: str) -> list[BoardEvent]:
         if session is None or session.partials.pop(result_id, None) is None:
@@ -247,6 +243,11 @@ class Board:
             return None
         spoken = None if spoken_ms is None else now - spoken_ms / 1000
         return Latency(now - published_at_ms / 1000, spoken)
+
+    def _with_state(self, session: WatchedSession, event: BoardEvent) -> list[BoardEvent]:
+        """The event, behind the beginning that it is, or before the end that it is."""
+        changed = self._set_state(session, _state_of(session))
+        return [*changed, event] if session.state is State.LIVE else [event, *changed]
 
     def _set_state(self, session: WatchedSession, state: State) -> list[BoardEvent]:
         if session.told is state:

@@ -28,6 +28,7 @@ from pipeline.watch.shared import SharedBoard
 
 MAX_STREAMS = 16
 _TICK_SECONDS = 0.1
+_VERSION_DIGITS = 18
 _HEARTBEAT_SECONDS = 10.0
 _STUCK_SECONDS = 30.0
 """A browser that takes nothing for so long is given up."""
@@ -151,7 +152,8 @@ class EventStreams:
     def _version_in(self, event_id: str) -> int | None:
         """The version in an id of this run's; None in any other."""
         run, _, version = event_id.partition("-")
-        return int(version) if run == self._run and version.isdecimal() and version.isascii() else None
+        is_ours = run == self._run and len(version) <= _VERSION_DIGITS
+        return int(version) if is_ours and version.isdecimal() and version.isascii() else None
 
     async def _serve(self, receive: Receive, send: Send, since: int | None) -> None:
         """Until the browser has gone, or takes nothing, or the server stops."""

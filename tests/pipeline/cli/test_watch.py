@@ -35,6 +35,11 @@ def test_an_address_beyond_this_machine_needs_encryption(tmp_path: Path) -> None
         watch("--web", f"--web-certificate={tmp_path}/page.pem")
 
 
+def test_a_page_prints_no_lines() -> None:
+    with pytest.raises(SettingsError, match="--json and --plain"):
+        watch("--web", "--json")
+
+
 def test_settings_come_from_a_file_too(tmp_path: Path) -> None:
     settings = tmp_path / "medstream.toml"
     settings.write_text('[watch]\nweb = true\nweb-host = "192.0.2.1"\n')

@@ -49,10 +49,10 @@ def test_lines_have_finals_states_and_how_late_they_are() -> None:
 def test_json_lines_have_partials_too() -> None:
     lines = [json.loads(event_json(event, NOW, show_text=True)) for event in some_events()]
     assert [line["event"] for line in lines] == [
-        *("partial", "state", "final", "partial", "withdrawn", "state")
+        *("state", "partial", "final", "partial", "withdrawn", "state")
     ]
     assert {line["session_id"] for line in lines} == {"session-1"}
-    assert lines[0]["at"] == "2026-03-01T07:00:02.000+00:00"
+    assert lines[1]["at"] == "2026-03-01T07:00:02.000+00:00"
     assert lines[2]["text"] == "plainly, mumbled"
     assert (lines[2]["words"], lines[2]["low_confidence_words"], lines[2]["revised"]) == (2, 1, False)
     assert lines[2]["latency_seconds"] == {"published": 1.0, "spoken": 1.2}
@@ -71,7 +71,7 @@ def test_without_text_no_word_is_in_any_line() -> None:
 
 def test_without_a_capture_time_a_line_says_what_it_measures_from() -> None:
     events = events_of(seen(replace(a_final(0, "one", 0.0), started_at_ms=None)))
-    assert lines_of(events, show_text=False)[0].endswith("(1 word)  (1.0 s after its publication)")
+    assert lines_of(events, show_text=False)[1].endswith("(1 word)  (1.0 s after its publication)")
 
 
 def test_a_line_does_not_steer_the_terminal() -> None:

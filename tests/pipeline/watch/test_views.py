@@ -44,7 +44,7 @@ class Page:
         self.version = view["version"]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(topics(), st.lists(st.booleans(), min_size=60, max_size=60), st.integers(1, 3))
 def test_deltas_add_up_to_the_whole(order: list[Seen], looks: list[bool], sessions: int) -> None:
     board, page = Board(START_MS, BoardLimits(sessions=sessions, segments=4, words=10)), Page()
