@@ -338,6 +338,12 @@ def test_keys_and_screen_readers(server: RunningPage, open_tab: Callable[..., Ta
     assert page.evaluate(focused) == "a"
     page.keyboard.press("PageUp")
     assert page.evaluate(focused) == "b"
+    server.enter(*(seen(a_final(n, "word", float(n), session_id="b"), now_ms()) for n in range(1, 20)))
+    scrolled = "document.activeElement.querySelector('.said').scrollTop"
+    tab.wait(f"document.activeElement.querySelectorAll('.finals p').length === 20 && {scrolled} > 100")
+    bottom = page.evaluate(scrolled)
+    page.keyboard.press("ArrowUp")
+    tab.wait(f"{scrolled} < {bottom}")
 
     assert {log.get_attribute("aria-live") for log in page.query_selector_all(".finals")} == {"off"}
     page.keyboard.press("Tab")

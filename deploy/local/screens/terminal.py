@@ -10,7 +10,7 @@ from rich.console import Console
 from pipeline.watch.board import Board
 from pipeline.watch.table import board_table
 
-WIDTH, HEIGHT = 118, 34
+WIDTH, HEIGHT = 128, 34
 _FONT_FACES = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
 """Rich asks a content delivery network for a font."""
 

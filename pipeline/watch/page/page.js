@@ -6,6 +6,7 @@ import { audioNow, clock, draw, shade } from "./timeline.js";
 
 const FRAME_MS = 8;
 const BATCH = 8;
+const LINE_PIXELS = 24;
 const WORDS_PER_CARD = 120;
 const TIMELINE_MS = 500;
 const GROUPS = { live: 0, draining: 1, idle: 2, ended: 3, rejected: 3 };
@@ -401,10 +402,16 @@ byId("find").addEventListener("input", () => {
   for (const card of cards.values()) if (card.root) card.root.hidden = !matches(card);
 });
 
-// The keys of a feed (WAI-ARIA Authoring Practices).
+// The keys of a feed (WAI-ARIA Authoring Practices); arrows scroll what was said.
 list.addEventListener("keydown", (event) => {
-  const step = { PageDown: 1, PageUp: -1 }[event.key];
   const here = event.target.closest?.(".card");
+  const lines = { ArrowDown: 2, ArrowUp: -2 }[event.key];
+  if (lines && event.target === here) {
+    event.preventDefault();
+    cards.get(here.dataset.id).said.scrollBy(0, lines * LINE_PIXELS);
+    return;
+  }
+  const step = { PageDown: 1, PageUp: -1 }[event.key];
   if (!step || !here) return;
   const all = [...list.children].filter((card) => !card.hidden);
   const next = all[all.indexOf(here) + step];
