@@ -14,7 +14,7 @@ FUZZ_SECONDS ?= 600
 SPREAD := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit test-integration simulate prove-deliveries prove-outage lint format audit bench bench-replay expected fuzz mutate outage soak soak-job setup clean
+.PHONY: help demo test test-unit test-integration simulate prove-deliveries prove-outage lint format audit bench bench-replay expected fuzz mutate outage soak soak-job screens setup clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -82,6 +82,9 @@ soak-job: .venv/.dev ## A job on a Flink cluster for an hour: memory, heaps, che
 soak: .venv/.dev ## 300 live streams of one process for ten minutes (STREAMS="--only websocket")
 	$(BIN)/python -m tests.benchmarks.streams --streams 300 --seconds 600 $(or $(STREAMS),--only http2)
 
+screens: .venv/.dev ## The README's pictures, taken of a real run (needs Debian's package chromium)
+	$(BIN)/python -m deploy.local.screens
+
 setup: .venv/.dev ## Create the virtual environment with everything for development
 
 clean: ## Remove virtual environments and caches in the work tree (downloads in ~/.cache/medstream stay)
@@ -96,9 +99,9 @@ $(UV): Makefile $(UV_REQUIREMENTS)
 	@touch $(UV)
 
 .venv/.demo: pyproject.toml uv.lock | $(UV)
-	$(UV) sync --frozen --inexact --no-dev --extra local --python $(PYTHON)
+	$(UV) sync --frozen --inexact --no-dev --extra local --extra web --python $(PYTHON)
 	@touch $@
 
 .venv/.dev: pyproject.toml uv.lock | $(UV)
-	$(UV) sync --frozen --extra local --extra otel --extra dev --python $(PYTHON)
+	$(UV) sync --frozen --extra local --extra otel --extra web --extra dev --python $(PYTHON)
 	@touch $@ .venv/.demo

@@ -17,6 +17,7 @@ from pipeline.elements import (
     DeadLetter,
     FinalTranscript,
     Gap,
+    PartialTranscript,
     SessionSettings,
     SessionSummary,
     SourceRange,
@@ -61,6 +62,21 @@ def final_of(record: Mapping[str, Any]) -> FinalTranscript:
         request_id=record.get("request_id"),
         started_at_ms=None if started_at is None else _milliseconds(started_at),
         phi_masked=record.get("phi_masked", False),
+    )
+
+
+def partial_of(record: Mapping[str, Any]) -> PartialTranscript:
+    """The partial in a record of `partial_transcript`."""
+    heard = MedicalAlternative(record["transcript"], tuple(MedicalItem(**item) for item in record["items"]))
+    return PartialTranscript(
+        session_id=record["session_id"],
+        result_id=record["result_id"],
+        channel_id=record.get("channel_id"),
+        start_time=record["start_time"],
+        end_time=record["end_time"],
+        alternatives=(heard,),
+        stream_id=record["stream_id"],
+        superseded=record["superseded"],
     )
 
 

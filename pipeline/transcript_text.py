@@ -110,7 +110,7 @@ def final_lines_of_session(final: FinalTranscript, *, show_text: bool, revised: 
 
 def masked_line(final: FinalTranscript) -> str:
     """The segment's place on the timeline and its number of words."""
-    words = _count(word_count(final), "word", "words")
+    words = counted(word_count(final), "word", "words")
     return _line(final.start_time, final.end_time, final.channel_id, f"({words})")
 
 
@@ -123,12 +123,12 @@ def word_count(final: FinalTranscript) -> int:
 def session_ended_line(summary: SessionSummary) -> str:
     """How a session ended."""
     counts = [
-        _count(summary.segments, "segment", "segments"),
+        counted(summary.segments, "segment", "segments"),
         f"{summary.audio_seconds:.1f} s of audio",
-        _count(summary.streams, "stream", "streams"),
+        counted(summary.streams, "stream", "streams"),
     ]
     if summary.gaps:
-        counts.append(_count(len(summary.gaps), "gap", "gaps"))
+        counts.append(counted(len(summary.gaps), "gap", "gaps"))
     return _printable(f"{summary.session_id}  ended, {summary.reason}: {', '.join(counts)}")
 
 
@@ -164,9 +164,9 @@ def summary_line(ending: Ending) -> str:
     """What there was, in one line."""
     counts = (
         f"{ending.audio_seconds:.1f} s of audio",
-        _count(ending.finals, "final", "finals"),
-        _count(ending.streams, "stream", "streams"),
-        _count(ending.retries, "retry", "retries"),
+        counted(ending.finals, "final", "finals"),
+        counted(ending.streams, "stream", "streams"),
+        counted(ending.retries, "retry", "retries"),
     )
     line = ", ".join(counts)
     if ending.interrupted or ending.failure is not None:
@@ -174,5 +174,6 @@ def summary_line(ending: Ending) -> str:
     return line
 
 
-def _count(number: int, one: str, more: str) -> str:
+def counted(number: int, one: str, more: str) -> str:
+    """`1 final`, `2 finals`."""
     return f"{number} {one if number == 1 else more}"

@@ -125,6 +125,13 @@ PURE = frozenset(
         "deploy.local.testing.report_json",
         "deploy.local.testing.report_lines",
         "deploy.local.testing.words",
+        "pipeline.watch",
+        "pipeline.watch.access",
+        "pipeline.watch.board",
+        "pipeline.watch.lines",
+        "pipeline.watch.table",
+        "pipeline.watch.values",
+        "pipeline.watch.views",
     }
 )
 PURE_LIBRARIES = {
@@ -137,6 +144,7 @@ PURE_LIBRARIES = {
     "pipeline.resampling": {"numpy", "soxr"},
     "deploy.local.testing.alignment": {"jiwer"},
     "deploy.local.testing.report_lines": {"rich"},
+    "pipeline.watch.table": {"rich"},
 }
 READS_FILES = {"schemas"}  # it loads the schemas that lie beside it
 OUTSIDE_WORLD = frozenset(
@@ -243,6 +251,8 @@ LIBRARIES: dict[str, dict[str, str]] = {
     "soxr": {"pipeline.resampling": EVERYWHERE},
     "urllib3": {"schemas.registry_http": EVERYWHERE},
     "jiwer": {"deploy.local.demo.wer": EVERYWHERE, "deploy.local.testing.alignment": EVERYWHERE},
+    "starlette": {"pipeline.watch.web": EVERYWHERE},
+    "uvicorn": {"pipeline.watch.serving": EVERYWHERE},
 }
 
 

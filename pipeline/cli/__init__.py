@@ -34,6 +34,7 @@ from pipeline.cli import (
     run,
     schemas,
     transcribe,
+    watch,
 )
 from pipeline.errors import PipelineError, SettingsError
 from schemas.errors import SchemaError
@@ -41,7 +42,7 @@ from schemas.errors import SchemaError
 COMMAND_GROUP = "medstream.commands"
 BUILT_IN = (
     *("config", "consume", "dlq", "doctor", "export", "inspect", "jobs"),
-    *("record", "replay", "run", "schemas", "transcribe"),
+    *("record", "replay", "run", "schemas", "transcribe", "watch"),
 )
 EXPECTED_ERRORS = (PipelineError, KafkaConnectorError, SchemaError, TranscribeError)
 
@@ -51,7 +52,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for _built_in in (run, doctor, consume, export, record, replay, inspect, transcribe):
+for _built_in in (run, doctor, consume, watch, export, record, replay, inspect, transcribe):
     app.add_typer(_built_in.app)  # without a name: its command becomes one of the root
 app.add_typer(dlq.app, name="dlq")
 app.add_typer(jobs.app, name="jobs")

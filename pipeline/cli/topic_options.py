@@ -22,6 +22,9 @@ OptionalOutputTopic: TypeAlias = Annotated[
 SessionsTopic: TypeAlias = Annotated[
     str | None, _option("Topic of SessionEnded records: ends, gaps, completeness.", "SESSIONS_TOPIC")
 ]
+PartialsTopic: TypeAlias = Annotated[
+    str | None, _option("Topic of PartialTranscript records: what is heard so far.", "PARTIALS_TOPIC")
+]
 DeadLetterTopic: TypeAlias = Annotated[str, _option("Topic of DeadLetter records.", "DEAD_LETTER_TOPIC")]
 StartFrom: TypeAlias = Annotated[
     str,

@@ -8,18 +8,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.kafka.records import KafkaRecord
-from pipeline.elements import DeadLetter, FinalTranscript, SessionSummary
+from pipeline.elements import DeadLetter, FinalTranscript, PartialTranscript, SessionSummary
 from pipeline.errors import ChunkRejected
-from pipeline.output_values import dead_letter_of, final_of, session_ended_of
-from pipeline.outputs import dead_letter_record, final_record, session_ended_record
-from pipeline.transcript_text import final_json, session_ended_json
-from tests.pipeline.test_outputs import FINALS, MILLISECONDS, RECORDS, SUMMARIES, through_avro
+from pipeline.output_values import dead_letter_of, final_of, partial_of, session_ended_of
+from pipeline.outputs import dead_letter_record, final_record, partial_record, session_ended_record
+from pipeline.transcript_text import final_json, partial_json, session_ended_json
+from tests.pipeline.test_outputs import FINALS, MILLISECONDS, PARTIALS, RECORDS, SUMMARIES, through_avro
 
 
 @given(FINALS)
 def test_a_final_comes_back_from_avro_and_from_json(final: FinalTranscript) -> None:
     assert final_of(through_avro("final_transcript", final_record(final))) == final
     assert final_of(json.loads(final_json(final))) == final
+
+
+@given(PARTIALS)
+def test_a_partial_comes_back_from_avro_and_from_json(partial: PartialTranscript) -> None:
+    record = partial_record(partial)
+    assert partial_record(partial_of(through_avro("partial_transcript", record))) == record
+    assert partial_record(partial_of(json.loads(partial_json(partial)))) == record
 
 
 @given(SUMMARIES, MILLISECONDS)

@@ -134,6 +134,11 @@ def _where_next(servers: DemoServers, *, keep: bool) -> Iterator[str]:
         f"  read the finals   python {shlex.quote(page)} --bootstrap-servers {servers.bootstrap_servers} "
         f"--topic {topics.finals} --schema {shlex.quote(schema)}"
     )
+    yield (
+        f"  live captions     medstream watch --bootstrap-servers {servers.bootstrap_servers} "
+        f"--output-topic {topics.finals} --partials-topic {topics.partials} "
+        f"--sessions-topic {topics.sessions} --show-text"
+    )
     yield "  status, stop      medstream local status, medstream local down"
 
 
