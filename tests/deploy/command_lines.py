@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from pipeline.cli import _with_plugins
 from pipeline.cli.beam_flags import beam_flags
 
 ROOT = Path(__file__).parents[2]
+_KUBERNETES_LOCK = Path(__file__).with_name("flink-kubernetes-1.19.1.lock")
+_OTHERS_SETTINGS = ("metrics.reporter.prom.", "fs.s3a.", "kubernetes.operator.")
 _FLINK_OPTIONS = "org/apache/beam/runners/flink/FlinkPipelineOptions.class"
 _PROGRAMS = {
     "medstream-worker-pool": worker_pool._parse,
@@ -61,6 +63,25 @@ def _python_options() -> frozenset[str]:
 def _flink_has(name: str) -> bool:
     getter = "".join(part.capitalize() for part in name.split("_"))
     return any(f"{verb}{getter}".encode() in _flink_options() for verb in ("get", "is"))
+
+
+def unknown_flink_settings(settings: Iterable[str]) -> list[str]:
+    """Those that Flink's own classes do not name; settings of plug-ins and of the operator pass."""
+    names = [name for name in settings if not name.startswith(_OTHERS_SETTINGS)]
+    return [name for name in names if name.encode() not in _flink_settings()]
+
+
+@cache
+def _flink_settings() -> bytes:
+    """Every class of options in Flink, as compiled."""
+    [core] = [path for path in ensure_jars(FLINK_LOCK) if path.name.startswith("flink-core-1")]
+    found = bytearray()
+    for jar in (core, *ensure_jars(_KUBERNETES_LOCK)):
+        with zipfile.ZipFile(jar) as archive:
+            for name in archive.namelist():
+                if name.endswith("Options.class"):
+                    found += archive.read(name)
+    return bytes(found)
 
 
 @cache

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from deploy.local.transcribe.authentication import LOCAL_ACCESS_KEY_ID, LOCAL_SECRET_ACCESS_KEY
-from tests.deploy.command_lines import ROOT, parse, unknown_beam_flags
+from tests.deploy.command_lines import ROOT, parse, unknown_beam_flags, unknown_flink_settings
 
 FOLDER = ROOT / "deploy/docker"
 FILE = FOLDER / "compose.yaml"
@@ -126,6 +126,12 @@ def test_metrics_are_scraped_where_they_are_served() -> None:
     assert f"taskmanager:{environment['MEDSTREAM_METRICS_PORT']}" in targets
     flink = yaml.safe_load(SERVICES["taskmanager"]["environment"]["FLINK_PROPERTIES"])
     assert f"taskmanager:{flink['metrics.reporter.prom.port']}" in targets
+
+
+def test_flink_knows_every_setting() -> None:
+    for name in ("jobmanager", "taskmanager"):
+        settings = yaml.safe_load(SERVICES[name]["environment"]["FLINK_PROPERTIES"])
+        assert unknown_flink_settings(settings) == []
 
 
 def example() -> dict[str, str]:

@@ -9,7 +9,7 @@ import pytest
 import trustme
 
 from connectors.kafka.client import ClientConfig
-from tests.deploy.command_lines import parse, unknown_beam_flags
+from tests.deploy.command_lines import parse, unknown_beam_flags, unknown_flink_settings
 from tests.deploy.kubernetes.rendered import Pod, of_kind, pods, render, settings_files
 
 RENDERED = ("base", "overlays/eks-msk")
@@ -68,6 +68,13 @@ def test_every_command_of_ours_parses(variant: str, tmp_path: Path, monkeypatch:
 def test_beam_knows_every_option(job: dict[str, Any]) -> None:
     assert unknown_beam_flags(job["beam_flags"]) == []
     assert unknown_beam_flags(["--no_such_option=1"]) == ["no_such_option"]
+
+
+@pytest.mark.parametrize("variant", RENDERED)
+def test_flink_knows_every_setting(variant: str) -> None:
+    [flink] = of_kind(render(variant), "FlinkDeployment").values()
+    assert unknown_flink_settings(flink["spec"]["flinkConfiguration"]) == []
+    assert unknown_flink_settings(["taskmanager.numberOfSlots"]) == ["taskmanager.numberOfSlots"]
 
 
 @pytest.mark.parametrize("job", RENDERED, indirect=True)

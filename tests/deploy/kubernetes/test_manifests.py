@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -188,6 +189,20 @@ def test_flinks_version_is_the_same_everywhere_and_one_of_beams() -> None:
     [server] = [pod for pod in pods(render("base")) if pod.owner == "medstream-job-server"]
     assert server.containers[0]["image"] == compose["job-server"]["image"]
     assert f"flink{version}_" in server.containers[0]["image"]
+
+
+def test_our_image_is_the_same_everywhere_and_of_this_version() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    compose = yaml.safe_load((ROOT / "deploy/docker/compose.yaml").read_text())["services"]
+    images = {service["image"].removesuffix("-local") for service in compose.values()}
+    for variant in RENDERED:
+        images |= {
+            container["image"].rpartition("/")[2]
+            for pod in pods(render(variant))
+            for container in pod.containers
+            if "image" in container
+        }
+    assert {image for image in images if image.startswith("medstream:")} == {f"medstream:{version}"}
 
 
 def test_the_overlay_names_what_is_yours_in_capitals() -> None:
