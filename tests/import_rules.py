@@ -226,6 +226,7 @@ LIBRARIES: dict[str, dict[str, str]] = {
     "urllib3": {"schemas.registry_http": EVERYWHERE},
     "starlette": {"pipeline.watch.web": EVERYWHERE},
     "uvicorn": {"pipeline.watch.serving": EVERYWHERE},
+    "playwright": {"deploy.local.screens.browser": EVERYWHERE},  # of the extra dev
 }
 
 
