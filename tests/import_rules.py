@@ -253,6 +253,7 @@ LIBRARIES: dict[str, dict[str, str]] = {
     "jiwer": {"deploy.local.demo.wer": EVERYWHERE, "deploy.local.testing.alignment": EVERYWHERE},
     "starlette": {"pipeline.watch.web": EVERYWHERE},
     "uvicorn": {"pipeline.watch.serving": EVERYWHERE},
+    "playwright": {"deploy.local.screens.browser": EVERYWHERE},  # of the extra dev
 }
 
 

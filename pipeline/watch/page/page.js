@@ -106,7 +106,6 @@ class Card {
     this.followed = followed;
     this.root.classList.toggle("followed", followed);
     this.follow.setAttribute("aria-pressed", String(followed));
-    this.follow.textContent = followed ? "Following" : "Follow";
     this.finals.setAttribute("aria-live", followed ? "polite" : "off");
     page.sorted = false;
     later(this);

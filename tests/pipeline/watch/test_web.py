@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import re
@@ -12,11 +13,14 @@ from importlib.resources import files
 from typing import Any
 
 import pytest
+from starlette.types import Message
 
 from pipeline.errors import SettingsError
+from pipeline.watch.access import Access
 from pipeline.watch.binding import WebSettings
-from pipeline.watch.board import BoardLimits
-from pipeline.watch.web import MAX_STREAMS
+from pipeline.watch.board import Board, BoardLimits
+from pipeline.watch.shared import SharedBoard
+from pipeline.watch.web import MAX_STREAMS, EventStreams
 from tests.pipeline.watch.page_server import RunningPage, running_page, stream
 from tests.pipeline.watch.scripted_board import START_MS, a_final, a_partial, seen
 
@@ -151,6 +155,41 @@ def test_a_browser_that_does_not_read_gets_less_not_more() -> None:
         assert b"word14" in received
         assert received.count(b"data: ") < 10
         assert len(received) < 15 * 100_000
+
+
+@pytest.mark.parametrize("goes", [True, False])
+def test_a_browser_that_is_gone_or_stuck_is_given_up(goes: bool) -> None:
+    async def scenario() -> None:
+        board = SharedBoard(Board(START_MS))
+        board.enter(seen(a_final(0, "word", 0.0)), START_MS / 1000)
+        names = frozenset({"localhost"})
+        streams = EventStreams(
+            board,
+            Access("token", names),
+            show_text=False,
+            stopping=lambda: False,
+            max_streams=1,
+            stuck_seconds=60 if goes else 0.05,
+        )
+        stuck = asyncio.Event()
+
+        async def send(message: Message) -> None:
+            if message["type"] == "http.response.body":
+                stuck.set()
+                await asyncio.Event().wait()
+
+        async def receive() -> Message:
+            await stuck.wait()
+            if not goes:
+                await asyncio.Event().wait()
+            return {"type": "http.disconnect"}
+
+        headers = [(b"authorization", b"Bearer token")]
+        await asyncio.wait_for(streams({"type": "http", "headers": headers}, receive, send), 10)
+        assert stuck.is_set()
+        assert streams.open == 0
+
+    asyncio.run(scenario())
 
 
 def test_no_more_browsers_than_there_may_be(page: RunningPage) -> None:
