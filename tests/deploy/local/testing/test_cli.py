@@ -110,5 +110,6 @@ def test_a_server_that_cannot_be_started_is_exit_code_1_and_leaves_its_logs(tmp_
     assert "medstream test: " in result.stderr
     (left,) = [path for path in tmp_path.iterdir() if path.name.startswith("medstream-test-")]
     assert f"Logs are in {left}" in result.stderr
+    assert {path.suffix for path in left.rglob("*") if path.is_file()} == {".log"}
     assert "Traceback" not in result.stderr
     assert not result.stdout
