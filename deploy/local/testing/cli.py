@@ -218,6 +218,9 @@ def _expected(files: _Files) -> Expected | None:
         raise SettingsError("RECORDING", "is needed, or --example, and not both")
     if files.write_expected is not None and files.write_expected.exists() and not files.overwrite:
         raise SettingsError("--write-expected", f"{files.write_expected} exists; --overwrite replaces it")
+    for setting, file in (("--write-expected", files.write_expected), ("--junit-xml", files.junit_xml)):
+        if file is not None and not file.absolute().parent.is_dir():
+            raise SettingsError(setting, f"cannot write {file}: there is no such folder")
     path = files.expect
     if path is None and files.write_expected is None:
         if not files.example:
