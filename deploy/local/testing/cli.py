@@ -218,6 +218,9 @@ def _expected(files: _Files) -> Expected | None:
         raise SettingsError("RECORDING", "is needed, or --example, and not both")
     if files.write_expected is not None and files.write_expected.exists() and not files.overwrite:
         raise SettingsError("--write-expected", f"{files.write_expected} exists; --overwrite replaces it")
+    for setting, file in (("--write-expected", files.write_expected), ("--junit-xml", files.junit_xml)):
+        if file is not None and not file.absolute().parent.is_dir():
+            raise SettingsError(setting, f"cannot write {file}: there is no such folder")
     path = files.expect
     if path is None and files.write_expected is None:
         if not files.example:
@@ -236,7 +239,7 @@ def _expected(files: _Files) -> Expected | None:
 
 
 def _in_a_folder(files: _Files, run: RunOptions) -> Heard:
-    """Runs it in a folder of its own, which stays, with the logs, when something went wrong."""
+    """Runs it in a folder of its own, of which the logs stay when something went wrong."""
     from deploy.local.testing.hearing import hear
 
     directory = Path(tempfile.mkdtemp(prefix="medstream-test-"))
@@ -260,7 +263,16 @@ def _in_a_folder(files: _Files, run: RunOptions) -> Heard:
     finally:
         if disposable:
             shutil.rmtree(directory, ignore_errors=True)
+        else:
+            _keep_logs(directory)
     return heard
+
+
+def _keep_logs(directory: Path) -> None:
+    """What else servers leave is audio and transcripts."""
+    for path in directory.rglob("*"):
+        if path.is_file() and path.suffix != ".log":
+            path.unlink(missing_ok=True)
 
 
 def _compared(expected: Expected, heard: Heard, rules: Rules) -> Report:

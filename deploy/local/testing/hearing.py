@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from rich.console import Console
@@ -59,8 +60,7 @@ def hear(options: RunOptions, recording: Path | None, directory: Path, console: 
     if seconds is None:
         seconds = timeout_seconds(recorded, settings)
     try:
-        if servers.all:
-            say(f"starting {_names(servers)}{_given(wanted, settings)} …")
+        say("; ".join(_announced(servers, wanted, settings)))
         servers.start(lambda name, text: say(f"  {name:9} {text}"))
         settings = servers.settled(settings)
         # A broker of the run's own ends with all its topics.
@@ -97,13 +97,11 @@ def _sent(recorded: Recorded) -> str:
     return f"{sessions}{unended} sent; the job transcribes them …"
 
 
-def _names(servers: RunServers) -> str:
-    return ", ".join(server.name for server in servers.all)
-
-
-def _given(wanted: Servers, settings: JobSettings) -> str:
-    """What of it is given: nobody should use a cluster without knowing."""
-    given = [] if wanted.kafka else [f"Kafka at {settings.kafka.bootstrap_servers}"]
+def _announced(servers: RunServers, wanted: Servers, settings: JobSettings) -> Iterator[str]:
+    """What is started, and what is given: nobody should use a cluster without knowing."""
+    if not wanted.kafka:
+        yield f"on Kafka at {settings.kafka.bootstrap_servers}"
     if not wanted.endpoint:
-        given.append(f"transcription by {settings.service.endpoint().host}")
-    return f"; {', '.join(given)}" if given else ""
+        yield f"transcription by {settings.service.endpoint().host}"
+    if servers.all:
+        yield f"starting {', '.join(server.name for server in servers.all)} …"

@@ -46,6 +46,9 @@ def test_what_is_missing_or_too_much_is_said(tmp_path: Path, expected: Path) -> 
     assert f"{recording}" in refused(recording, "--expect", expected)
     assert "is one file, not 2" in refused(recording, recording)
     new = tmp_path / "new.json"
+    nowhere = tmp_path / "nowhere" / "x"
+    assert "--junit-xml: cannot write" in refused("--example", "--junit-xml", nowhere)
+    assert "--write-expected: cannot write" in refused("--example", "--write-expected", nowhere)
     assert "--junit-xml: needs --expect" in refused(
         recording, "--write-expected", new, "--junit-xml", "x.xml"
     )
@@ -110,5 +113,6 @@ def test_a_server_that_cannot_be_started_is_exit_code_1_and_leaves_its_logs(tmp_
     assert "medstream test: " in result.stderr
     (left,) = [path for path in tmp_path.iterdir() if path.name.startswith("medstream-test-")]
     assert f"Logs are in {left}" in result.stderr
+    assert {path.suffix for path in left.rglob("*") if path.is_file()} == {".log"}
     assert "Traceback" not in result.stderr
     assert not result.stdout
