@@ -11,7 +11,7 @@ from pipeline.errors import SettingsError
 def refuse_near_misses(flags: Sequence[str], own_options: Sequence[str]) -> None:
     """Raise SettingsError for a flag that is nearly one of `own_options`, and for a word that is no flag.
 
-    One that is exactly the same was meant for Beam: of Dataflow's `--region`, say, `--beam-option` can tell.
+    One that is exactly the same came by `--beam-option` and is meant for Beam, as Dataflow's `--region` is.
     """
     for flag in flags:
         name = flag.split("=", 1)[0]

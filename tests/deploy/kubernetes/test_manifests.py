@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import shutil
+import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -205,12 +208,20 @@ def test_our_image_is_the_same_everywhere_and_of_this_version() -> None:
     assert {image for image in images if image.startswith("medstream:")} == {f"medstream:{version}"}
 
 
-def test_the_overlay_names_what_is_yours_in_capitals() -> None:
-    words = {"ACCOUNT_ID", "REGION", "BUCKET", "CLUSTER_UUID"}
-    text = "".join(path.read_text() for path in sorted((FOLDER / "overlays/eks-msk").iterdir()))
-    assert {word for word in words if word in text} == words
+def test_the_pages_commands_put_yours_for_the_words_in_capitals(tmp_path: Path) -> None:
+    """What deploy/README.md says to type, typed."""
+    render("base")  # skips without kubectl
+    shutil.copytree(FOLDER, tmp_path / "kubernetes")
     page = (ROOT / "deploy/README.md").read_text()
-    assert all(f"s/{word}/" in page for word in words)
+    [commands] = re.findall(r"cd deploy/(kubernetes/overlays/eks-msk)\n(sed .+?)\nkubectl", page, re.DOTALL)
+    folder = tmp_path / commands[0]
+    placeholders = "ACCOUNT_ID|REGION_ID|BUCKET|CLUSTER_UUID"
+    assert re.search(placeholders, (folder / "cluster.yaml").read_text())
+    subprocess.run(["bash", "-ec", commands[1]], cwd=folder, check=True)
+    rendered = subprocess.run(["kubectl", "kustomize", folder], capture_output=True, text=True, check=True)
+    assert not re.search(placeholders, rendered.stdout)
+    settings = of_kind(tuple(yaml.safe_load_all(rendered.stdout)), "ConfigMap")["medstream-settings"]["data"]
+    assert settings["MEDSTREAM_REGION"] == "eu-central-1"
 
 
 def test_no_yaml_lies_beside_the_kustomizations() -> None:
