@@ -148,7 +148,7 @@ def test_a_final_keeps_everything_in_its_record(final: FinalTranscript) -> None:
         assert [MedicalItem(**item) for item in found["items"]] == list(given_.items)
         assert [MedicalEntity(**entity) for entity in found["entities"]] == list(given_.entities)
     assert SourceRange(**read.pop("source")) == final.source
-    for name in ("language_code", "specialty", "type"):
+    for name in ("language_code", "specialty", "type", "content_identification_type"):
         assert read.pop(name) == getattr(final.settings, name)
     assert read == {name: getattr(final, name) for name in read}
 
