@@ -197,7 +197,7 @@ class AudioFeed:
             media_offset_ms=start_ms,
             media_end_ms=end_ms,
             last=chunk.end_of_session,
-            ended_at_ms=chunk.ended_at_ms,
+            ended_at_ms=chunk.written_at_ms if chunk.captured_at_ms is None else chunk.ended_at_ms,
         )
         self._order.remember(chunk, span.epoch)
         self._bad_records = self._lost = False

@@ -44,8 +44,6 @@ _MAX_FRAMES = 20
 _HIDDEN = "…"
 _HELD = "medstream_exc_info"
 
-ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
-
 
 class JsonFormatter(logging.Formatter):
     """See the module."""
@@ -65,7 +63,7 @@ class JsonFormatter(logging.Formatter):
         held = getattr(record, _HELD, None) or record.exc_info
         if held and held[0] is not None:
             line |= _exception(held)
-        return json.dumps(line, ensure_ascii=False)
+        return json.dumps(line)  # ASCII: no terminal, and no reader of lines, can stumble over it
 
 
 def is_ours(name: str) -> bool:

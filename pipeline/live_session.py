@@ -367,6 +367,7 @@ class LiveSession:
         )
         if self._dropped:  # maybe just now, by another thread, which did not see this stream
             self._drop_stream()
+            self._span.end(None)
 
     def _take_report(self, claim: SlotClaim | None, report: StreamReport) -> None:
         """Called on the loop: the slots hear at once what the engine hears with the next call from Beam."""

@@ -100,7 +100,7 @@ def _make(environment: Mapping[str, str]) -> StreamSpans:
 
 def _wanted(environment: Mapping[str, str]) -> bool:
     disabled = environment.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
-    exporters = environment.get("OTEL_TRACES_EXPORTER", "otlp").replace(" ", "").split(",")
+    exporters = (environment.get("OTEL_TRACES_EXPORTER") or "otlp").replace(" ", "").split(",")
     return not disabled and "otlp" in exporters and any(environment.get(name) for name in _ENDPOINTS)
 
 

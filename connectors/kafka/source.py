@@ -272,7 +272,8 @@ class _ReadPartition(beam.DoFn):
                 tell("kafka_source.lost_offsets", end - lost.first_offset, place)  # the bundle's are dropped
                 raise
             self._lost.inc(end - lost.first_offset, *place)
-            _LOG.warning("%s Going on behind the gap.", lost)
+            fields = {"topic": topic, "partition": partition}
+            _LOG.warning("%s Going on behind the gap.", lost, extra=fields)
             return Batch([], end)
         finally:
             self._polls.inc()

@@ -166,7 +166,8 @@ def test_whatever_a_record_carries_it_is_one_line_of_listed_fields(
     record = logging.LogRecord(FOREIGN, logging.ERROR, "file.py", 1, message, tuple(arguments), None)
     vars(record).update({f"x{name}": value for name, value in extra.items()})
     line = JsonFormatter().format(record)
-    assert "\n" not in line
+    assert len(line.splitlines()) == 1
+    assert line.isascii()
     assert set(json.loads(line)) <= set(FIELDS)
 
 
