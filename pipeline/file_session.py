@@ -26,7 +26,8 @@ from pipeline.commands import EmitSessionEnded, Observe
 from pipeline.elements import AudioChunk, AudioFormat, LogEntry, SessionSettings
 from pipeline.errors import SettingsError
 from pipeline.limits import SessionLimits
-from pipeline.live_session import FailureReport, LiveSession, Measured, Output
+from pipeline.live_outputs import FailureReport, Measured, Output
+from pipeline.live_session import LiveSession
 from pipeline.live_streams import runtime
 from pipeline.playback import CHUNKS_PER_SECOND, UNPACED, catch_up_rate, due_at
 from pipeline.service import ServiceSettings

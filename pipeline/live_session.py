@@ -17,7 +17,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 from connectors.kafka.records import NO_TIMESTAMP, KafkaRecord
@@ -26,20 +25,15 @@ from pipeline.commands import (
     Command,
     DropStream,
     EmitFinal,
-    EmitPartial,
-    EmitSessionEnded,
     EndStream,
-    Forget,
-    Observe,
     OpenStream,
     ReadLog,
-    Reject,
-    RejectSession,
     SendAudio,
     StreamOver,
 )
 from pipeline.elements import FinalTranscript
 from pipeline.failures import FailureKind
+from pipeline.live_outputs import FailureReport, Measured, Output
 from pipeline.live_stream import (
     LiveStream,
     ResultsArrived,
@@ -60,35 +54,6 @@ _LOG = logging.getLogger(__name__)
 
 ORPHAN_SECONDS = 60.0
 _SAMPLE_SECONDS = 1.0  # between two samples of the audio that waits for the wire
-
-
-@dataclass(frozen=True, slots=True)
-class FailureReport:
-    """A stream was lost, the `failures`th in a row; the engine does about it what it does without a word."""
-
-    failure: StreamFailure
-    failures: int
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """One value for the distribution `name` of the job's metrics (`pipeline.metrics`)."""
-
-    name: str
-    value: int
-
-
-Output = (
-    EmitFinal
-    | EmitPartial
-    | EmitSessionEnded
-    | Reject
-    | RejectSession
-    | Forget
-    | Observe
-    | FailureReport
-    | Measured
-)
 
 
 class LiveSession:
@@ -169,7 +134,7 @@ class LiveSession:
 
     def receive(self, records: Sequence[KafkaRecord], now: float) -> list[Output]:
         """A batch of the session's records from the source, after whatever has arrived meanwhile."""
-        self._heard[self.session.partition] = now
+        self._hear_of(records[-1], now)
         outputs = self._drain(now)
         self._keep(records)
         self._note_trace(records[-1])
@@ -178,6 +143,12 @@ class LiveSession:
         if self._waits_since_ms is None or not self.session.behind:
             self._note_waiting(records[:1])
         return outputs
+
+    def _hear_of(self, record: KafkaRecord, now: float) -> None:
+        """The partition is known up to this record: one that waited long tells nothing of those behind."""
+        age_ms = 0 if record.timestamp_ms == NO_TIMESTAMP else max(0, _now_ms() - record.timestamp_ms)
+        known_at, partition = now - age_ms / 1000, self.session.partition
+        self._heard[partition] = max(known_at, self._heard.get(partition, known_at))
 
     def handle_timer(self, now: float) -> list[Output]:
         """What has arrived meanwhile, and whatever time brings about."""

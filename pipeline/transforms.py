@@ -44,7 +44,8 @@ from pipeline.heap_policy import bound_arenas
 from pipeline.job_metrics import count, measure, show_levels
 from pipeline.keying import DEAD_LETTERS
 from pipeline.letter_selection import range_message
-from pipeline.live_session import LiveSession, Measured, Output
+from pipeline.live_outputs import Measured, Output
+from pipeline.live_session import LiveSession
 from pipeline.live_streams import Runtime, runtime
 from pipeline.log_policy import pin_beam_loggers
 from pipeline.outputs import final_record, session_ended_record, stage_of

@@ -90,6 +90,7 @@ PURE = frozenset(
         "pipeline.letter_selection",
         "pipeline.letter_text",
         "pipeline.limits",
+        "pipeline.live_outputs",
         "pipeline.masking",
         "pipeline.metrics",
         "pipeline.metrics_settings",

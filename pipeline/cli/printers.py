@@ -17,7 +17,7 @@ from rich.text import Text
 
 from pipeline.commands import EmitFinal, EmitPartial, EmitSessionEnded
 from pipeline.elements import PartialTranscript
-from pipeline.live_session import Output
+from pipeline.live_outputs import Output
 from pipeline.transcript_text import (
     final_json,
     final_lines,

@@ -27,7 +27,7 @@ from pipeline.elements import SessionSettings
 from pipeline.errors import SettingsError
 from pipeline.failures import FailureKind
 from pipeline.file_session import FileSession, PieceDecoder, SourceLog
-from pipeline.live_session import Output
+from pipeline.live_outputs import Output
 from pipeline.playback import UNPACED, chunk_bytes
 from pipeline.service import ServiceSettings
 from pipeline.transcript_text import Ending

@@ -26,7 +26,8 @@ from pipeline.commands import (
 from pipeline.decoding import ChunkDecoder
 from pipeline.elements import FinalTranscript, SessionSettings, SourceRange
 from pipeline.failures import FailureKind
-from pipeline.live_session import LiveSession, Measured, Output
+from pipeline.live_outputs import Measured, Output
+from pipeline.live_session import LiveSession
 from pipeline.live_streams import Runtime
 from pipeline.service import ServiceSettings
 from pipeline.session import Session

@@ -20,7 +20,8 @@ from pipeline.commands import EmitFinal, EmitSessionEnded, Forget, Reject
 from pipeline.cursor import SessionCursor
 from pipeline.decoding import ChunkDecoder
 from pipeline.elements import AFTER_END_OF_SESSION, NOT_AVRO, SessionSettings
-from pipeline.live_session import ORPHAN_SECONDS, FailureReport, LiveSession, Measured, Output
+from pipeline.live_outputs import FailureReport, Measured, Output
+from pipeline.live_session import ORPHAN_SECONDS, LiveSession
 from pipeline.live_streams import Runtime, SessionKey, runtime
 from pipeline.service import ServiceSettings
 from pipeline.session import Session, opening_cursor

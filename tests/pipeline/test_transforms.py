@@ -366,10 +366,24 @@ def test_a_session_that_is_forgotten_leaves_no_timer(replay: Worker, monkeypatch
     assert replay.end.set_at == []
 
 
-def test_a_live_job_has_no_timer_for_the_end_of_input(worker: Worker) -> None:
-    """When it is drained its sessions stay unfinished, and go on with the next job."""
+def test_when_a_live_job_is_drained_its_sessions_come_to_rest_unfinished(
+    worker: Worker, stream: ScriptedStream
+) -> None:
+    stream.ends_by_itself = False
     worker.process(audio_record(0))
-    assert worker.end.set_at == []
+    worker.process(audio_record(1))
+    assert len(worker.end.set_at) == 1
+    worker.timer.set(5)
+    worker.fn._runtime.loop.call_soon_threadsafe(stream.answer, (), None)
+    found: list[TaggedOutput] = []
+    deadline = time.monotonic() + 20
+    while worker.end.set_at:
+        assert time.monotonic() < deadline, "the session did not come to rest"
+        worker.end.clear()  # it fires
+        found += worker.fn.on_end_of_input("session-1", worker.state, worker.timer, worker.end)
+    assert worker.timer.set_at == [], "no timer is left that the runner would wait for"
+    assert all(step.ended is None for step in steps_of(found)), "it goes on with the next job"
+    assert worker.state.read() is not None
 
 
 # Metrics

@@ -110,7 +110,8 @@ class Job:
     def _process(self, session_id: str, records: list[Record]) -> None:
         entries = [record.entry for record in records]
         worker = self._owner(session_id)
-        now = worker.source_at = worker.now
+        now = worker.now
+        worker.source_at = now - (self._scheduler.now - records[-1].write.at)  # as old as what it delivers
         live = self._live(session_id) or self._open(session_id, entries)
         if live is None:
             for entry in entries:

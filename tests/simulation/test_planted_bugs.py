@@ -82,7 +82,7 @@ def test_a_drain_that_cuts_a_word_in_two_is_caught(monkeypatch: pytest.MonkeyPat
         if not session._suspended:
             cut(session, stream)
         elif stream.state is StreamState.OPEN:
-            session._end_stream(stream, SessionEvent.END)
+            session._end_stream(stream, SessionEvent.END, "drain")
 
     monkeypatch.setattr(SessionActions, "_cut", believing_cut)
     seed, why = _first_caught(Job)

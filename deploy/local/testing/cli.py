@@ -209,11 +209,7 @@ def _test(files: _Files, run: RunOptions, rules: Rules, *, show_text: bool, as_j
     return report.passed
 
 
-def _expected(files: _Files) -> Expected | None:
-    """What is expected, read before anything is started; None when the run is to find it out."""
-    from deploy.local.testing import example
-    from deploy.local.testing.expected import read_expected
-
+def _check(files: _Files) -> None:
     if (files.recording is None) == (not files.example):
         raise SettingsError("RECORDING", "is needed, or --example, and not both")
     if files.write_expected is not None and files.write_expected.exists() and not files.overwrite:
@@ -221,6 +217,14 @@ def _expected(files: _Files) -> Expected | None:
     for setting, file in (("--write-expected", files.write_expected), ("--junit-xml", files.junit_xml)):
         if file is not None and not file.absolute().parent.is_dir():
             raise SettingsError(setting, f"cannot write {file}: there is no such folder")
+
+
+def _expected(files: _Files) -> Expected | None:
+    """What is expected, read before anything is started; None when the run is to find it out."""
+    from deploy.local.testing import example
+    from deploy.local.testing.expected import read_expected
+
+    _check(files)
     path = files.expect
     if path is None and files.write_expected is None:
         if not files.example:

@@ -28,8 +28,10 @@ NEEDED = {  # what the command does not require, and does not connect without
     "schemas check": ["--input-topic=audio"],
     "schemas register": ["--input-topic=audio"],
     "dlq retry": ["--all"],
+    "jobs drain": ["--bootstrap-servers=127.0.0.1:1", "--input-topic=audio", "--output-topic=finals"],
 }
 NO_CONNECTION = ("config show",)  # they read settings, and print them
+KAFKA_ONLY = ("jobs drain",)  # of the job's options it uses those
 
 
 def commands(command: Any, name: str = "") -> Iterator[tuple[str, Any]]:
@@ -49,6 +51,8 @@ def options_of(command: Any) -> dict[str, Any]:
 def cases() -> Iterator[Any]:
     for name, command in commands(get_command(cli.app)):
         for option in CLEARTEXT:
+            if name in KAFKA_ONLY and option != "--bootstrap-servers":
+                continue
             if option in options_of(command) and name not in NO_CONNECTION:
                 yield pytest.param(name, option, id=f"{name} {option}")
 

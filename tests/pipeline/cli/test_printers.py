@@ -14,7 +14,7 @@ from pipeline.answers import StreamFailure
 from pipeline.cli.printers import JsonPrinter, LinePrinter, Printer, TerminalPrinter, printer
 from pipeline.commands import EmitFinal, EmitPartial, EmitSessionEnded
 from pipeline.elements import FinalTranscript, PartialTranscript, SessionSettings, SessionSummary, SourceRange
-from pipeline.live_session import FailureReport
+from pipeline.live_outputs import FailureReport
 from tests.pipeline.builders import word
 
 SOURCE = SourceRange("audio", 0, 0, 9)
