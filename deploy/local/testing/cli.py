@@ -209,22 +209,12 @@ def _test(files: _Files, run: RunOptions, rules: Rules, *, show_text: bool, as_j
     return report.passed
 
 
-def _check(files: _Files) -> None:
-    if (files.recording is None) == (not files.example):
-        raise SettingsError("RECORDING", "is needed, or --example, and not both")
-    if files.write_expected is not None and files.write_expected.exists() and not files.overwrite:
-        raise SettingsError("--write-expected", f"{files.write_expected} exists; --overwrite replaces it")
-    for setting, file in (("--write-expected", files.write_expected), ("--junit-xml", files.junit_xml)):
-        if file is not None and not file.absolute().parent.is_dir():
-            raise SettingsError(setting, f"cannot write {file}: there is no such folder")
-
-
 def _expected(files: _Files) -> Expected | None:
     """What is expected, read before anything is started; None when the run is to find it out."""
     from deploy.local.testing import example
     from deploy.local.testing.expected import read_expected
 
-    _check(files)
+    _check_files(files)
     path = files.expect
     if path is None and files.write_expected is None:
         if not files.example:
@@ -240,6 +230,17 @@ def _expected(files: _Files) -> Expected | None:
         raise SettingsError("--expect", f"cannot read {path}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise SettingsError("--expect", f"cannot read {path}: it is not UTF-8") from None
+
+
+def _check_files(files: _Files) -> None:
+    """Raises SettingsError for what would only be noticed after the run."""
+    if (files.recording is None) == (not files.example):
+        raise SettingsError("RECORDING", "is needed, or --example, and not both")
+    if files.write_expected is not None and files.write_expected.exists() and not files.overwrite:
+        raise SettingsError("--write-expected", f"{files.write_expected} exists; --overwrite replaces it")
+    for setting, file in (("--write-expected", files.write_expected), ("--junit-xml", files.junit_xml)):
+        if file is not None and not file.absolute().parent.is_dir():
+            raise SettingsError(setting, f"cannot write {file}: there is no such folder")
 
 
 def _in_a_folder(files: _Files, run: RunOptions) -> Heard:
