@@ -58,7 +58,7 @@ class Life:
         # Sentences of different lengths, so that finals come at all times.
         longest = [
             marked_session(f"l{number}", 400, words=1 + number % 4, sample_rate_hertz=8000)
-            for number in range(SESSIONS)
+            for number in range(sessions)
         ]
         self.talking = Conversation(self.player, longest)
         self.ids = {session.id for session in longest}
@@ -156,7 +156,7 @@ def test_workers_of_a_pool_beside_each_task_manager(
     """As in Kubernetes: the EXTERNAL environment."""
     environment = endpoint.environment()
     with FlinkCluster(tmp_path / "cluster", worker_pools=True, worker_environment=environment) as cluster:
-        life = Life(kafka_broker, cluster, endpoint, tmp_path)
+        life = Life(kafka_broker, cluster, endpoint, tmp_path, sessions=12)
         with life.job(parallelism=4):
             life.seconds_until_all_spoke(time.time())
             assert len(streams_by_worker(life)) == 2
