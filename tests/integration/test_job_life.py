@@ -50,8 +50,13 @@ class Life:
     """One conversation, through one job after another. `reader` sees what all of them commit."""
 
     def __init__(
-        self, broker: KafkaBroker, cluster: FlinkCluster, endpoint: EndpointProcess, directory: Path
-    ):
+        self,
+        broker: KafkaBroker,
+        cluster: FlinkCluster,
+        endpoint: EndpointProcess,
+        directory: Path,
+        sessions: int = SESSIONS,
+    ) -> None:
         self.broker, self.cluster, self.endpoint, self.directory = broker, cluster, endpoint, directory
         self.topics = Topics.create(broker, PARTITIONS)
         self.player = Player(broker, self.topics.audio)
