@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 from connectors.kafka.drain_requests import LeftPartitions, request_drain
-from pipeline.errors import JobNotFound, StillRunning
+from pipeline.errors import FlinkUnreachable, JobNotFound, StillRunning
 from pipeline.flink_rest import (
     FlinkJob,
     all_jobs,
@@ -23,6 +23,7 @@ from pipeline.settings import JobSettings
 from pipeline.unfinished_sessions import read_markers
 
 _POLL_SECONDS = 0.3
+_GONE_AFTER_SILENCES = 12
 
 Report = Callable[[float, str], None]
 """How much is done, and a few words about it."""
@@ -42,11 +43,33 @@ def take_savepoint(job: FlinkJob, directory: str | None, timeout_seconds: float)
     return _savepoint(job, trigger_savepoint(job, directory), timeout_seconds)
 
 
-def stop(job: FlinkJob, directory: str | None, timeout_seconds: float, *, drain: bool = False) -> str:
+def stop(job: FlinkJob, directory: str | None, timeout_seconds: float) -> str:
     """The same, and the job has ended with it."""
-    path = _savepoint(job, trigger_stop(job, directory, drain=drain), timeout_seconds)
+    path = _savepoint(job, trigger_stop(job, directory, drain=False), timeout_seconds)
     _wait_for_end(job, timeout_seconds)
     return path
+
+
+def end_drained(job: FlinkJob, directory: str | None, timeout_seconds: float) -> None:
+    """End a job whose sources have ended. Raises FlinkRefused, FlinkUnreachable, StillRunning.
+
+    An embedded Flink goes with its job: one that answers no more after it was asked has done so.
+    """
+    request_id, silences = trigger_stop(job, directory, drain=True), 0
+
+    def ended() -> bool:
+        nonlocal silences
+        try:
+            complete = savepoint_of(job, request_id) is not None
+            found = refreshed(job) if complete else job
+        except FlinkUnreachable:
+            silences += 1
+            return silences >= _GONE_AFTER_SILENCES
+        silences = 0
+        return found is None or found.ended
+
+    if not wait_for(ended, timeout_seconds):
+        raise StillRunning("the drained job has not ended", timeout_seconds, "see the JobManager's log")
 
 
 def cancel_and_wait(job: FlinkJob, timeout_seconds: float) -> None:

@@ -140,7 +140,7 @@ def drain(
         typer.echo(f"medstream: {left} partitions are left, offsets committed", err=True)
         if found is not None:
             show(1.0, "the job ends")
-            job_control.stop(found, savepoint_directory, timeout_seconds, drain=True)
+            job_control.end_drained(found, savepoint_directory, timeout_seconds)
             typer.echo(f"medstream: {found.name} ({found.id}) has ended", err=True)
     unfinished = job_control.unfinished_count(settings)
     typer.echo(f"medstream: {unfinished} sessions go on with the next job", err=True)
