@@ -96,3 +96,8 @@ def test_a_registry_that_is_away_is_told() -> None:
 def test_every_topic_of_a_job_has_a_schema() -> None:
     topics = schemas_of_topics(Topics("a", "b", "c", "d", "e", masked="f"))
     assert {topic for _, topic in topics} == {"a", "b", "c", "d", "e", "f"}
+
+
+def test_raw_audio_has_no_schema() -> None:
+    assert schemas_of_topics(TOPICS, "raw")[0] == ("audio_chunk", None)
+    assert schemas_of_topics(TOPICS, "raw")[1:] == schemas_of_topics(TOPICS)[1:]

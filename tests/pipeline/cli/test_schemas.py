@@ -97,6 +97,12 @@ def test_register_puts_each_schema_under_its_topic(fake: FakeRegistry, registry:
     assert (code, text.count("is registered, id")) == (0, 4)
 
 
+def test_the_masked_topic_is_one_more_of_finals(fake: FakeRegistry, registry: str) -> None:
+    text = invoke("register", "--output-topic=finals", "--masked-topic=masked", registry)[1]
+    assert list(fake.subjects) == ["finals-value", "masked-value"]
+    assert "masked-value: final_transcript" in text
+
+
 def test_a_subject_s_own_level_stays(fake: FakeRegistry, registry: str) -> None:
     fake.levels["finals-value"] = "FULL"
     text = invoke("register", "--output-topic=finals", registry, "--compatibility=BACKWARD")[1]
