@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.transcribe.model import MedicalAlternative, MedicalEntity, MedicalItem, MedicalResult
-from pipeline import answers, commands, elements, live_session, live_stream, session_log
+from pipeline import answers, commands, elements, live_outputs, live_session, live_stream, session_log
 from pipeline.elements import (
     INVALID_CHUNK,
     AudioChunk,
@@ -215,7 +215,7 @@ def test_no_repr_shows_audio_or_text(holder: Any) -> None:
 
 
 def test_every_value_class_of_the_engine_is_among_those_checked() -> None:
-    modules = (answers, commands, elements, live_session, live_stream, session_log)
+    modules = (answers, commands, elements, live_outputs, live_session, live_stream, session_log)
     declared = {
         value
         for module in modules
