@@ -17,7 +17,7 @@ from pipeline.metrics import GAP, LETTER, METRICS, NAMESPACE, PLACE, Kind
 from pipeline.scraped_metrics import BUILD_INFO, WorkerCollector
 from tests.import_rules import ROOT
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+README = (ROOT / "pipeline" / "README.md").read_text(encoding="utf-8")
 SERIES_README = (ROOT / "deploy/observability/README.md").read_text(encoding="utf-8")
 # The functions through which names reach Beam; their first argument is the name.
 EMITTERS = {"Observe", "_observe", "Measured", "count", "measure", "_set", "observed.append"}
@@ -134,7 +134,7 @@ def test_milliseconds_are_named_so() -> None:
 
 def bounds_in_the_readme() -> dict[str, list[str]]:
     """Cells of the table of bounds, by option."""
-    table = README.split("### Bounds and metrics")[1].split("| metric |")[0]
+    table = README.split("## Bounds and metrics")[1].split("| metric |")[0]
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
     return {row[0].strip("`"): row[1:] for row in rows if row[0].startswith("`--")}
 

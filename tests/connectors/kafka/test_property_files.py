@@ -11,7 +11,7 @@ from connectors.kafka.config_providers import resolve
 from connectors.kafka.consistency import check_consistency
 from connectors.kafka.properties import parse_properties, to_settings
 
-README = Path(__file__).parents[3] / "README.md"
+README = Path(__file__).parents[3] / "connectors" / "kafka" / "README.md"
 EXAMPLES = re.findall(r"```properties\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
 
 

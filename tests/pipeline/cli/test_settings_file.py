@@ -129,7 +129,7 @@ def test_options_that_repeat_are_tables_or_lists(file: Path) -> None:
 
 
 def test_the_file_in_the_readme_is_one(file: Path) -> None:
-    readme = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
+    readme = (Path(__file__).parents[3] / "pipeline" / "README.md").read_text(encoding="utf-8")
     [text] = re.findall(r"^```toml\n(.*?)^```$", readme, re.DOTALL | re.MULTILINE)
     file.write_text(text)
     rows = shown("--config", str(file))
