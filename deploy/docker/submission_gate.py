@@ -4,23 +4,19 @@ A Kubernetes Job may start its pod a second time (a drained node, a hasty `kubec
 `medstream run` would be a second job that reads and publishes the same sessions, so this runs before it: it
 waits until the Flink cluster's REST server and Beam's job server answer, and refuses when the cluster has a
 job that has not ended, whatever its name.
-
-Source: Flink 1.19's REST API (`/jobs/overview`).
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import socket
 import sys
 import time
 from collections.abc import Sequence
-from http.client import HTTPException
-from typing import Any
-from urllib.request import urlopen
 
-_ENDED = frozenset({"FINISHED", "CANCELED", "FAILED"})
+from pipeline.errors import FlinkRefused, FlinkUnreachable
+from pipeline.flink_rest import all_jobs
+
 _TIMEOUT_SECONDS = 5.0
 _POLL_SECONDS = 2.0
 
@@ -49,11 +45,9 @@ def obstacle(flink_url: str, job_endpoint: str, wait_seconds: float) -> str | No
 def running_jobs(flink_url: str) -> list[str] | None:
     """Name and id of each job that has not ended; None while Flink does not answer."""
     try:
-        with urlopen(f"{flink_url}/jobs/overview", timeout=_TIMEOUT_SECONDS) as response:  # noqa: S310
-            jobs: list[dict[str, Any]] = json.load(response)["jobs"]
-    except (OSError, HTTPException, ValueError, KeyError):
+        return [f"{job.name} ({job.id})" for job in all_jobs(flink_url) if not job.ended]
+    except (FlinkUnreachable, FlinkRefused):
         return None
-    return [f"{job['name']} ({job['jid']})" for job in jobs if job["state"] not in _ENDED]
 
 
 def _listens(endpoint: str) -> bool:
