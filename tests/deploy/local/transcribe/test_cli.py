@@ -14,7 +14,7 @@ from deploy.local.transcribe.faults import FAULT_HELP, Fault, FaultKind
 
 
 def help_text(columns: int) -> str:
-    result = CliRunner(env={"COLUMNS": str(columns), "TERMINAL_WIDTH": str(columns)}).invoke(app, ["--help"])
+    result = CliRunner(env={"COLUMNS": str(columns)}).invoke(app, ["--help"])
     assert result.exit_code == 0
     return re.sub(r"\x1b\[[0-9;]*m", "", result.stdout)
 
