@@ -104,7 +104,8 @@ def delete_topics(config: ClientConfig, topics: Collection[str], group_id: str) 
     """
     with _Admin(config) as admin:
         known = set(admin.list_topics())
-        admin.delete_topics([topic for topic in topics if topic in known])
+        if found := [topic for topic in topics if topic in known]:
+            admin.delete_topics(found)
         with suppress(kafka_errors.KafkaError):  # there may be none: it committed nothing
             admin.delete_groups([group_id])
 
