@@ -56,6 +56,9 @@ class Message:
     headers: Sequence[tuple[str, bytes]] = field(default=(), repr=False)
 
 
+_FENCED = (kafka_errors.ProducerFencedError, kafka_errors.InvalidProducerEpochError)
+
+
 class Delivery(Protocol):
     """How messages and markers are written. One thread at a time; `close` may come from any."""
 
@@ -166,13 +169,20 @@ class ExactlyOnce:
             raise self._mapped(error) from None
 
     def _mapped(self, error: Exception) -> KafkaConnectorError:
-        if isinstance(error, kafka_errors.ProducerFencedError | kafka_errors.InvalidProducerEpochError):
+        if any(isinstance(cause, _FENCED) for cause in self._causes(error)):
             return ProducerFenced(self._transactional_id)
         if isinstance(error, kafka_errors.MessageSizeTooLargeError | kafka_errors.RecordListTooLargeError):
             return RecordTooLarge(self._topic, None)
         if isinstance(error, kafka_errors.AuthorizationError):
             return self._config.map_error(error)
         return DeliveryFailed(self._topic, type(error).__name__)
+
+    def _causes(self, error: Exception) -> list[object]:
+        """The error, what it wraps, and why the producer is in an error state: who calls it after a fencing
+        hears only that it is in one.
+        """
+        manager = getattr(self._producer, "_transaction_manager", None)
+        return [error, *error.args, getattr(manager, "last_error", None)]
 
 
 class AtLeastOnce:

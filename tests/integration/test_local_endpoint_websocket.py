@@ -138,6 +138,11 @@ async def keep_sending(websocket: ClientConnection, pause_seconds: float) -> Non
                 await asyncio.sleep(pause_seconds)
     except ConnectionClosed:
         pass
+    except AttributeError:
+        # The library aborts a transport that asyncio has closed for good (Python 3.11.7): the same, said worse.
+        if websocket.transport.is_closing():
+            return
+        raise
 
 
 async def receive_all(websocket: ClientConnection) -> tuple[list[bytes], int | None]:

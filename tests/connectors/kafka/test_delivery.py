@@ -5,6 +5,7 @@ Real transactions are in tests/integration/test_transactions.py.
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -113,12 +114,23 @@ def test_outputs_and_markers_go_into_one_transaction(monkeypatch: pytest.MonkeyP
     assert [call[0] for call in producer.calls].count("close") == 1
 
 
+def test_a_producer_that_is_in_an_error_state_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The call after the one that was fenced gets an error of no kind."""
+    producer = ScriptedProducer("send", kafka_errors.KafkaError("we are in an error state"))
+    producer._transaction_manager = SimpleNamespace(last_error=kafka_errors.ProducerFencedError())
+    way = exactly_once(monkeypatch, producer)
+    way.open()
+    with pytest.raises(ProducerFenced):
+        way.write(MESSAGES, MARKERS)
+
+
 @pytest.mark.parametrize("moment", ["begin", "send", "flush", "acknowledgement", "commit"])
 @pytest.mark.parametrize(
     ("error", "ours"),
     [
         (kafka_errors.ProducerFencedError(), ProducerFenced),
         (kafka_errors.InvalidProducerEpochError(), ProducerFenced),
+        (kafka_errors.KafkaError(kafka_errors.ProducerFencedError()), ProducerFenced),
         (kafka_errors.KafkaTimeoutError("x"), DeliveryFailed),
         (TimeoutError(), DeliveryFailed),
         (kafka_errors.MessageSizeTooLargeError("x"), RecordTooLarge),
