@@ -46,17 +46,19 @@ class WorkerProcesses:
         self._command = list(command)
         self._grace_seconds = grace_seconds
         self._lock = threading.Lock()
+        self._starting = threading.Lock()
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self, worker_id: str, arguments: Sequence[str]) -> None:
         """A new process for `worker_id`; one that it had before belongs to a runner that has lost it, and is
         stopped first. Raises OSError.
         """
-        self.stop(worker_id)
-        process = subprocess.Popen([*self._command, *arguments], stdin=subprocess.DEVNULL)
-        with self._lock:
-            self._reap()
-            self._processes[worker_id] = process
+        with self._starting:  # two requests for one id must not leave a process that nobody knows
+            self.stop(worker_id)
+            process = subprocess.Popen([*self._command, *arguments], stdin=subprocess.DEVNULL)
+            with self._lock:
+                self._reap()
+                self._processes[worker_id] = process
         _LOG.info("Worker %s is process %d", worker_id, process.pid)
 
     def stop(self, worker_id: str) -> None:

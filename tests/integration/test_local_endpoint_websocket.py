@@ -139,7 +139,7 @@ async def keep_sending(websocket: ClientConnection, pause_seconds: float) -> Non
     except ConnectionClosed:
         pass
     except AttributeError:
-        # The library aborts a transport that asyncio has closed for good (Python 3.11.7): the same, said worse.
+        # The library aborts a transport that asyncio (3.11.7) has closed for good: the same, said worse.
         if websocket.transport.is_closing():
             return
         raise
