@@ -51,29 +51,13 @@ def stop(job: FlinkJob, directory: str | None, timeout_seconds: float) -> str:
 
 
 def end_drained(job: FlinkJob, directory: str | None, timeout_seconds: float) -> None:
-    """End a job whose sources have ended. Raises FlinkRefused, FlinkUnreachable, StillRunning.
-
-    An embedded Flink goes with its job: one that answers no more after it was asked has done so.
-    """
-    request_id, silences = trigger_stop(job, directory, drain=True), 0
-
-    def ended() -> bool:
-        nonlocal silences
-        try:
-            complete = savepoint_of(job, request_id) is not None
-            found = refreshed(job) if complete else job
-        except FlinkUnreachable:
-            silences += 1
-            return silences >= _GONE_AFTER_SILENCES
-        silences = 0
-        return found is None or found.ended
-
-    if not wait_for(ended, timeout_seconds):
-        raise StillRunning("the drained job has not ended", timeout_seconds, "see the JobManager's log")
+    """End a job whose sources have ended. Raises FlinkRefused, FlinkUnreachable, StillRunning."""
+    request_id = trigger_stop(job, directory, drain=True)
+    _wait_for_end(job, timeout_seconds, lambda: savepoint_of(job, request_id) is not None)
 
 
 def cancel_and_wait(job: FlinkJob, timeout_seconds: float) -> None:
-    """End the job without a savepoint. Raises FlinkUnreachable, StillRunning."""
+    """End the job without a savepoint. Raises FlinkRefused, StillRunning."""
     cancel(job)
     _wait_for_end(job, timeout_seconds)
 
@@ -86,9 +70,21 @@ def _savepoint(job: FlinkJob, request_id: str, timeout_seconds: float) -> str:
     return str(path)
 
 
-def _wait_for_end(job: FlinkJob, timeout_seconds: float) -> None:
+def _wait_for_end(job: FlinkJob, timeout_seconds: float, is_done: Callable[[], bool] = lambda: True) -> None:
+    """Return when the job has ended, after `is_done`. Raises what that raises, FlinkRefused, StillRunning.
+
+    An embedded Flink goes with its job: one that was asked to end it, and answers no more, has done so.
+    """
+    silences = 0
+
     def ended() -> bool:
-        found = refreshed(job)
+        nonlocal silences
+        try:
+            found = refreshed(job) if is_done() else job
+        except FlinkUnreachable:
+            silences += 1
+            return silences >= _GONE_AFTER_SILENCES
+        silences = 0
         return found is None or found.ended
 
     if not wait_for(ended, timeout_seconds):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -124,6 +125,13 @@ def test_cancel_waits_for_the_end() -> None:
     answers = overview(RUNNING) | {("PATCH", "/jobs/1?mode=cancel"): (202, {})}
     with scripted(answers) as flink:
         flink.after["PATCH", "/jobs/1?mode=cancel"] = lambda: ending(flink, answers)
+        assert "cancelled medstream (1)" in invoke("cancel", f"--flink-url={flink.url}")[2]
+
+
+def test_an_embedded_flink_that_goes_with_its_job_has_ended_it() -> None:
+    answers = overview(RUNNING) | {("PATCH", "/jobs/1?mode=cancel"): (202, {})}
+    with scripted(answers) as flink:
+        flink.after["PATCH", "/jobs/1?mode=cancel"] = lambda: threading.Thread(target=flink.close).start()
         assert "cancelled medstream (1)" in invoke("cancel", f"--flink-url={flink.url}")[2]
 
 
