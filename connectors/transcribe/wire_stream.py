@@ -120,7 +120,7 @@ class WireStream(asyncio.Protocol):
         return self._protocol.request_id
 
     async def send_audio(self, payload: bytes) -> None:
-        if self._connection.pending_bytes or not self._writable:
+        if self._blocked:
             await self._wait_until_drained()
         self._connection.send(self._protocol.send_audio(payload, self._clock.now_ms()))
         self._flush()
@@ -209,8 +209,14 @@ class WireStream(asyncio.Protocol):
 
     # Moving bytes
 
+    @property
+    def _blocked(self) -> bool:
+        """Nothing more can be written now, or ever: then the loss is about to be told."""
+        closing = self._transport is not None and self._transport.is_closing()
+        return self._connection.pending_bytes > 0 or not self._writable or closing
+
     async def _wait_until_drained(self) -> None:
-        while (self._connection.pending_bytes or not self._writable) and not self._protocol.finished:
+        while self._blocked and not self._protocol.finished:
             self._drained.clear()
             await self._drained.wait()
 

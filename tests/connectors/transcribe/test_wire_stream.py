@@ -381,6 +381,24 @@ def test_a_connection_cut_while_sending_waits(wire: Wire) -> None:
     run(script, client, wire)
 
 
+def test_a_connection_about_to_be_lost_takes_no_more_audio(wire: Wire) -> None:
+    """A sender that never has to wait would otherwise not let the event loop tell of the loss."""
+
+    async def script(stream: ScriptedStream) -> None:
+        stream.respond()
+        await stream.next_audio()
+
+    async def client(stream: TranscribeStream, _server: ScriptedServer) -> None:
+        await stream.send_audio(CHUNK)
+        assert isinstance(stream, WireStream)
+        assert stream._transport is not None
+        stream._transport.abort()
+        with pytest.raises(ConnectionClosedError):
+            await stream.send_audio(CHUNK)
+
+    run(script, client, wire)
+
+
 def test_a_connection_cut_before_the_response(wire: Wire) -> None:
     async def script(stream: ScriptedStream) -> None:
         stream.abort()
