@@ -27,6 +27,7 @@ pytestmark = [needs_prometheus, pytest.mark.timeout(240)]
 WINDOW = "1m"
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 TRACEPARENT = f"00-{TRACE}-00f067aa0ba902b7-01".encode()
+ABSENT = 'ALERTS{alertname="MedstreamAbsent", alertstate="firing"}'
 ONLY_ON_TROUBLE = {
     "medstream_kafka_source_lost_offsets_total": "a partition has the series once retention took something",
 }
@@ -69,6 +70,7 @@ def job(
     options = ["--metrics-port", "0", "--metrics-targets-dir", str(targets), "--log-format", "json"]
     traced = {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url, "OTEL_BSP_SCHEDULE_DELAY": "200"}
     directory = tmp_path_factory.mktemp("watched")
+    until(lambda: prometheus.query(ABSENT), "the alert that there is no worker")
     with running_job(
         kafka_broker, flink, endpoint, directory, options=options, worker_environment=traced
     ) as job:
@@ -94,6 +96,12 @@ def played(job: Job, endpoint: EndpointProcess, prometheus: Prometheus) -> list[
     until(lambda: prometheus.value(over) == len(sessions), "the ends of the sessions in the metrics")
     until(lambda: prometheus.value("sum(medstream_finals_total)") >= 15, "the finals in the metrics")
     return sessions
+
+
+def test_the_alert_that_nobody_is_there_ends_with_the_first_worker(
+    played: list[Session], prometheus: Prometheus
+) -> None:
+    assert prometheus.query(ABSENT) == [], "it fired before there was a job"
 
 
 def until(condition: Callable[[], object], what: str, seconds: float = 60) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,7 +28,14 @@ from pipeline.process_metrics import exposition
 from pipeline.scraped_metrics import WorkerCollector
 from tests.deploy.observability.promtool import firing, needs_promtool
 from tests.fakes.transcribe_stream import ScriptedStream
-from tests.pipeline.builders import RATE, audio_record, chunk_record, kafka_record, result, word
+from tests.pipeline.builders import (
+    RATE,
+    audio_record,
+    chunk_record,
+    kafka_record,
+    result,
+    word,
+)
 from tests.pipeline.conftest import stop
 from tests.pipeline.test_partition_publisher import Clock, ScriptedDelivery, publisher, step
 from tests.pipeline.test_transforms import Worker
@@ -175,6 +183,31 @@ def test_finals_slow(monkeypatch: pytest.MonkeyPatch, watched: Callable[..., Non
         answered(worker, stream, (final,))
 
     watched("MedstreamFinalsSlow", speak, times=15)
+
+
+def test_recognised_nothing(
+    monkeypatch: pytest.MonkeyPatch, watched: Callable[..., None], process: Runtime
+) -> None:
+    """Somebody speaks without an end: partials come for 220 s, and no final comes."""
+    stream = ScriptedStream()
+    worker = a_worker(monkeypatch, stream)
+    worker.process(audio_record(0))
+    numbers = count(1)
+
+    def speak_for_five_seconds() -> None:
+        worker.process(*(audio_record(next(numbers)) for _ in range(50)))
+        said = result("r", word("so", 0.5, 3.0), partial=True)
+        process.loop.call_soon_threadsafe(stream.answer, (said,))
+        worker.poll_until(len)
+        live = worker.fn._runtime.get(worker.key)
+        assert live is not None
+        worker.poll_until(lambda _: not live._stream or not live._stream.waiting_seconds)
+
+    def speak() -> None:
+        for _ in range(4):
+            speak_for_five_seconds()
+
+    watched("MedstreamRecognisedNothing", speak, times=11, minutes=22)
 
 
 def test_publishing_fails(watched: Callable[..., None]) -> None:
