@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+_RECENT_SECONDS = 0.5  # audio that last came longer ago has paused
+
 
 @dataclass(frozen=True, slots=True)
 class SessionLimits:
@@ -30,7 +32,7 @@ class SessionLimits:
     ended_retention_seconds: float = 300.0
     outbound_seconds: float = 10.0
     drain_timeout_seconds: float = 30.0
-    poll_flowing_seconds: float = 0.5
+    poll_flowing_seconds: float = 1.0
     poll_paused_seconds: float = 0.1
     reorder_wait_seconds: float = 2.0
     max_gap_seconds: float = 5.0
@@ -40,3 +42,15 @@ class SessionLimits:
     healthy_seconds: float = 60.0
     accept_sequence_restart: bool = True
     poll_waiting_seconds: float = 0.5
+
+    def poll_seconds(self, quiet_seconds: float, *, behind: bool) -> float:
+        """How soon to look for results of a stream whose audio last came `quiet_seconds` ago.
+
+        While chunks come, they have results collected, and a timer costs a bundle; `behind`, the log's
+        chunks come only with what a timer collects.
+        """
+        if quiet_seconds >= min(_RECENT_SECONDS, self.poll_flowing_seconds):
+            return self.poll_paused_seconds
+        if behind:
+            return min(self.poll_waiting_seconds, self.poll_flowing_seconds)
+        return self.poll_flowing_seconds

@@ -24,6 +24,7 @@ from connectors.transcribe.stream import TranscribeStream
 from pipeline.answers import StreamFailure
 from pipeline.elements import AudioFormat
 from pipeline.failures import FailureKind, kind_of
+from pipeline.loop_calls import calls_of
 from pipeline.resampling import resampler
 
 OpenCall = Callable[[str], Awaitable[TranscribeStream]]
@@ -106,7 +107,8 @@ class LiveStream:
         self._wake = asyncio.Event()
         self._ended = ended
         self._task: asyncio.Task[None] | None = None
-        loop.call_soon_threadsafe(self._start)
+        self._calls = calls_of(loop)
+        self._calls.call(self._start)
 
     # Beam's side
 
@@ -119,16 +121,16 @@ class LiveStream:
         """Append audio (whole samples) to the outbound buffer."""
         self._given_samples += self._audio.samples(len(payload))
         self._outbox.append(payload)
-        self._loop.call_soon_threadsafe(self._wake.set)
+        self._calls.call(self._wake.set)
 
     def end(self) -> None:
         """Close the sending side once the buffer is empty."""
         self._ending = True
-        self._loop.call_soon_threadsafe(self._wake.set)
+        self._calls.call(self._wake.set)
 
     def drop(self) -> None:
         """Give up at once; nothing more is reported."""
-        self._loop.call_soon_threadsafe(self._cancel)
+        self._calls.call(self._cancel)
 
     # The loop's side
 
@@ -192,7 +194,7 @@ class LiveStream:
     async def _write(self, stream: TranscribeStream) -> None:
         while True:
             while self._outbox:
-                for piece in _pieces(self._outbox.popleft(), self._audio):
+                for piece in _pieces(self._take(), self._audio):
                     await self._pace(piece)
                     await self._send(stream, self._resampler.resample(piece))
                     self.written_samples += self._audio.samples(len(piece))
@@ -204,6 +206,18 @@ class LiveStream:
             self._wake.clear()
             if not self._outbox and not self._ending:
                 await self._wake.wait()
+
+    def _take(self) -> bytes:
+        """The next audio of the buffer: one chunk, or as many as fit into an event when more of them wait."""
+        first = self._outbox.popleft()
+        if not self._outbox:
+            return first
+        room_bytes = _event_bytes(self._audio) - len(first)
+        taken = [first]
+        while self._outbox and len(self._outbox[0]) <= room_bytes:
+            room_bytes -= len(self._outbox[0])
+            taken.append(self._outbox.popleft())
+        return b"".join(taken)
 
     async def _send(self, stream: TranscribeStream, pcm: bytes) -> None:
         audio = self._resampler.target
@@ -226,8 +240,14 @@ class LiveStream:
 
 def _pieces(pcm: bytes, audio: AudioFormat) -> Iterator[bytes]:
     """`pcm` in events that the service likes; none of them is empty."""
-    size = int(_MAX_EVENT_SECONDS * audio.sample_rate_hertz) * audio.bytes_per_sample
+    size = _event_bytes(audio)
+    if len(pcm) <= size:
+        return iter((pcm,) if pcm else ())
     return (pcm[start : start + size] for start in range(0, len(pcm), size))
+
+
+def _event_bytes(audio: AudioFormat) -> int:
+    return int(_MAX_EVENT_SECONDS * audio.sample_rate_hertz) * audio.bytes_per_sample
 
 
 def failure_of(error: TranscribeError) -> StreamFailure:

@@ -332,9 +332,9 @@ class Session(SessionActions):
         if self.state is SessionState.WAITING:
             return max(self._retry.retry_at, now + limits.poll_waiting_seconds)
         if self._stream is not None or self._feed.reading:
-            recent = now - self._last_audio_at < limits.poll_flowing_seconds
-            flowing = recent and self.state not in (SessionState.DRAINING, SessionState.ROTATING)
-            return now + (limits.poll_flowing_seconds if flowing else limits.poll_paused_seconds)
+            if self.state in (SessionState.DRAINING, SessionState.ROTATING):
+                return now + limits.poll_paused_seconds
+            return now + limits.poll_seconds(now - self._last_audio_at, behind=self._feed.behind)
         if self._feed.behind:
             return max(self._retry.retry_at, now + limits.poll_paused_seconds)
         hole_since = self._feed.hole_since

@@ -30,6 +30,11 @@ class StreamClock:
         if len(self._stream) > _ANCHORS_KEPT:
             del self._stream[0], self._session[0]
 
+    @property
+    def same(self) -> bool:
+        """Whether both times have always been the same: the session's first stream, without a gap."""
+        return len(self._stream) == 1 and self._session[0] == 0.0
+
     def start(self, stream_seconds: float) -> float:
         """The session's time at which something begins; at an anchor it belongs to what follows."""
         return self._place(bisect_right(self._stream, stream_seconds + _ROUNDING_SECONDS), stream_seconds)

@@ -52,12 +52,14 @@ from pipeline.outputs import final_record, session_ended_record, stage_of
 from pipeline.progress import Opening, SessionStep
 from pipeline.session import Session, opening_cursor
 from pipeline.settings import JobSettings
+from pipeline.state_weights import weigh_plain_values_plainly
 from pipeline.unfinished_sessions import UnfinishedSessions, unfinished_sessions
 from pipeline.worker_setup import set_up_worker
 from schemas.serde import SingleObjectSerde
 
 pin_beam_loggers()
 bound_arenas()
+weigh_plain_values_plainly()
 
 STEPS = "steps"
 PARTIALS = "partials"

@@ -207,6 +207,7 @@ LIBRARIES: dict[str, dict[str, str]] = {
         "pipeline.publishing": EVERYWHERE,
         "pipeline.dead_letters": EVERYWHERE,
         "pipeline.job_metrics": EVERYWHERE,
+        "pipeline.state_weights": EVERYWHERE,
         "pipeline.graph": EVERYWHERE,
         "pipeline.options": EVERYWHERE,
         "pipeline.coders": EVERYWHERE,

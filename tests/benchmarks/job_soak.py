@@ -39,7 +39,6 @@ SCREEN = Console(stderr=True, width=200)
 ROUND_SECONDS = 240.0
 GROUPS = 5  # of sessions, which begin one after the other
 MIB = 1024 * 1024
-_MANY = ("--max-streams", "500")
 
 
 @dataclass(frozen=True, slots=True)

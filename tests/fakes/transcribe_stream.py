@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from connectors.transcribe.model import MedicalResult
 from pipeline.elements import AudioFormat, SessionSettings
 
+CHUNK_BYTES = 1600
 Answer = tuple[MedicalResult, ...] | BaseException | None
 
 
@@ -38,6 +39,12 @@ class ScriptedStream:
         self.close_seconds = 0.0
         self._send_error, self._end_error, self._close_error = send_error, end_error, close_error
         self._answers: asyncio.Queue[Answer] = asyncio.Queue()
+
+    @property
+    def chunks(self) -> list[bytes]:
+        """The audio in chunks of 100 ms at 8 kHz, however many of them an event held."""
+        audio = b"".join(self.sent)
+        return [audio[start : start + CHUNK_BYTES] for start in range(0, len(audio), CHUNK_BYTES)]
 
     def answer(self, *answers: Answer) -> None:
         """Append to the script; call it on the loop. The test decides about the end from here on."""

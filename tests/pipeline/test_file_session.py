@@ -63,18 +63,22 @@ class Speaking(ScriptedStream):
         super().__init__()
         self._finals, self._fails_at, self._error = set(finals), fails_at, error or StreamResetError("cut")
         self._heard: list[tuple[str, float]] = []
-        self._samples = 0
+        self._samples = self._count = 0
 
     async def send_audio(self, payload: bytes) -> None:
         await super().send_audio(payload)
-        start = self._samples / FORMAT.sample_rate_hertz
-        self._samples += FORMAT.samples(len(payload))
-        self._heard.append((str(payload[0] - 1), start))
-        if len(self.sent) in self._finals:
+        for start in range(0, len(payload), CHUNK):
+            self._hear(payload[start : start + CHUNK])
+
+    def _hear(self, chunk: bytes) -> None:
+        self._heard.append((str(chunk[0] - 1), self._samples / FORMAT.sample_rate_hertz))
+        self._samples += FORMAT.samples(len(chunk))
+        self._count += 1
+        if self._count in self._finals:
             self._speak()
-        elif len(self.sent) != self._fails_at:
+        elif self._count != self._fails_at:
             self._answers.put_nowait((self._result(partial=True),))
-        if len(self.sent) == self._fails_at:
+        if self._count == self._fails_at:
             self._answers.put_nowait(self._error)
 
     async def end(self) -> None:
@@ -184,7 +188,7 @@ def test_a_long_recording_is_not_sent_faster_than_it_is_taken() -> None:
     stream = Speaking(finals=range(10, 1000, 10))
     play = Play(source_of(recording(350)), stream)
     assert play.run().streams == 1
-    assert [payload[0] for payload in stream.sent] == [chunk_of(number)[0] for number in range(350)]
+    assert [payload[0] for payload in stream.chunks] == [chunk_of(number)[0] for number in range(350)]
     assert play.words == [number % 250 for number in range(350)]
 
 
@@ -321,7 +325,7 @@ def test_chunks_are_fed_as_they_arrive_and_only_covered_ones_forgotten() -> None
     threading.Timer(0.02, source.add, (0, 1, 2, 3, 4)).start()
     ending = play.run()
     assert play.words == list(range(7))
-    assert [payload[0] - 1 for payload in second.sent] == [3, 4, 5, 6]
+    assert [payload[0] - 1 for payload in second.chunks] == [3, 4, 5, 6]
     assert source.forgotten >= 3
     assert ending.audio_seconds == pytest.approx(0.7)
 

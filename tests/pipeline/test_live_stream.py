@@ -96,14 +96,32 @@ def test_audio_goes_out_in_order_results_come_in_and_the_end_follows_the_last_au
         chunks = [bytes([n]) * 1600 for n in range(20)]
         for chunk in chunks[:10]:
             played.live.send(chunk)
-        await played.until(lambda: len(stream.sent) == 10)
+        await played.until(lambda: b"".join(stream.sent) == b"".join(chunks[:10]))
         for chunk in chunks[10:]:
             played.live.send(chunk)
         played.live.end()
         assert await played.finished() == StreamClosed(7)
-        assert stream.sent == chunks
-        assert stream.calls == [*["send_audio"] * 20, "end", "close"]
+        assert b"".join(stream.sent) == b"".join(chunks)
+        assert stream.calls == [*["send_audio"] * len(stream.sent), "end", "close"]
         assert played.live.written_samples == 20 * CHUNK_SAMPLES
+
+    run(scene())
+
+
+def test_chunks_that_wait_share_events_of_200_ms_and_one_alone_goes_as_it_is() -> None:
+    async def scene() -> None:
+        stream = ScriptedStream()
+        played = Scene(stream)
+        lengths_ms = [100, 100, 60, 60, 60, 100, 150]
+        chunks = [bytes([n]) * (16 * ms) for n, ms in enumerate(lengths_ms)]
+        for chunk in chunks:
+            played.live.send(chunk)
+        await played.until(lambda: sum(map(len, stream.sent)) == sum(map(len, chunks)))
+        assert [len(piece) // 16 for piece in stream.sent] == [200, 180, 100, 150]
+        played.live.send(chunks[0])
+        await played.until(lambda: len(stream.sent) == 5)
+        assert b"".join(stream.sent) == b"".join([*chunks, chunks[0]])
+        played.live.drop()
 
     run(scene())
 

@@ -223,7 +223,7 @@ def test_a_broken_stream_is_replaced_and_fed_from_the_log(process: Runtime) -> N
     first, second = ScriptedStream(), ScriptedStream()
     scene = Scene(process, first, second, log=HeldLog(records))
     scene.receive(*records)
-    scene.poll(lambda: len(first.sent) == 4)
+    scene.poll(lambda: len(first.chunks) == 4)
     scene.on_loop(first.answer, (spoken("r1", 0.0, 0.1),), StreamResetError("reset"))
     scene.poll(lambda: not scene.live.streaming)
     scene.poll(lambda: scene.log.reads, now=10.0)
@@ -232,8 +232,8 @@ def test_a_broken_stream_is_replaced_and_fed_from_the_log(process: Runtime) -> N
     assert (read.start_offset, read.end_offset) == (1, 4)
     assert read.max_bytes > 0
     scene.log.answer()
-    scene.poll(lambda: len(second.sent) == 3, now=10.0)
-    assert second.sent == [bytes([n + 1]) * 1600 for n in (1, 2, 3)]
+    scene.poll(lambda: len(second.chunks) == 3, now=10.0)
+    assert second.chunks == [bytes([n + 1]) * 1600 for n in (1, 2, 3)]
 
 
 def test_a_failed_read_of_the_log_is_repeated(process: Runtime) -> None:
@@ -245,7 +245,7 @@ def test_a_failed_read_of_the_log_is_repeated(process: Runtime) -> None:
     scene.log.fail(ReadFailed("audio", 0, "the broker is away"))
     scene.poll(lambda: len(scene.log.reads) == 2, now=20.0, step_seconds=0.1)
     scene.log.answer()
-    scene.poll(lambda: len(second.sent) == 2, now=30.0)
+    scene.poll(lambda: len(second.chunks) == 2, now=30.0)
 
 
 def test_every_lost_stream_is_reported_once_with_its_place_in_the_row(process: Runtime) -> None:
@@ -258,7 +258,7 @@ def test_every_lost_stream_is_reported_once_with_its_place_in_the_row(process: R
     scene.poll(lambda: len(scene.found(FailureReport)) == 2, step_seconds=0.1)
     scene.poll(lambda: scene.log.reads, now=100.0)
     scene.log.answer()
-    scene.poll(lambda: len(second.sent) == 2, now=100.0)
+    scene.poll(lambda: len(second.chunks) == 2, now=100.0)
     reports = scene.found(FailureReport)
     assert [(report.failure.message, report.failures) for report in reports] == [("first", 1), ("second", 2)]
 
@@ -293,8 +293,8 @@ def test_a_restored_session_reads_until_the_log_has_nothing_more_of_it(process: 
     scene.log.answer()
     scene.receive(audio_record(3))
     scene.receive(audio_record(4, payload=b"\x05" * 1600))
-    scene.poll(lambda: len(stream.sent) == 4)
-    assert stream.sent == [bytes([n + 1]) * 1600 for n in (1, 2, 3, 4)]
+    scene.poll(lambda: len(stream.chunks) == 4)
+    assert stream.chunks == [bytes([n + 1]) * 1600 for n in (1, 2, 3, 4)]
     assert len(scene.log.reads) == 2
 
 
@@ -325,7 +325,7 @@ def test_a_session_without_a_slot_leaves_its_audio_in_the_log_until_it_has_one(p
     second.log.answer()
     stream = second.streams[0]
     assert isinstance(stream, ScriptedStream)
-    second.poll(lambda: len(stream.sent) == 3)
+    second.poll(lambda: len(stream.chunks) == 3)
     waits = [o.value for o in second.found(Measured) if o.name == "slot_wait_ms"]
     assert len(waits) == 1
 
@@ -344,12 +344,12 @@ def test_the_time_from_a_lost_stream_to_live_audio_is_measured(process: Runtime)
     records = [audio_record(n) for n in range(2)]
     scene = Scene(process, first, second, log=HeldLog(records))
     scene.receive(*records)
-    scene.poll(lambda: len(first.sent) == 2)
+    scene.poll(lambda: len(first.chunks) == 2)
     scene.on_loop(first.answer, StreamResetError("reset"))
     scene.poll(lambda: scene.found(FailureReport), now=1.0)
     scene.poll(lambda: scene.log.reads, now=4.0)
     scene.log.answer()
-    scene.poll(lambda: len(second.sent) == 2, now=4.5)
+    scene.poll(lambda: len(second.chunks) == 2, now=4.5)
     assert [o.value for o in scene.found(Measured) if o.name == "recovery_ms"] == [3500]
 
 

@@ -35,6 +35,15 @@ def test_the_beginning_can_be_named_later() -> None:
     assert clock.start(0.5) == 12.5
 
 
+def test_only_a_session_s_first_stream_without_gaps_has_the_session_s_times() -> None:
+    clock = StreamClock()
+    assert clock.same
+    clock.jump(5.0, 35.0)
+    assert not clock.same
+    assert not StreamClock(100.0).same
+    assert not StreamClock(-1.0).same
+
+
 @given(st.lists(st.tuples(st.integers(1, 50), st.integers(1, 50)), max_size=20), st.integers(0, 49))
 def test_every_moment_of_sent_audio_is_found_where_it_lies(parts: list[tuple[int, int]], within: int) -> None:
     """`parts`: tenths of seconds sent, and left out behind it."""

@@ -1,0 +1,111 @@
+"""`make bench-pipelines`: medstream against what people would use instead, whole, in one run.
+
+The same broker, the same service and the same sessions for each system, one after the other, the rounds
+interleaved: a bare loop (`bare_loop.py`), medstream on the embedded Flink, medstream on a standalone cluster.
+
+    python -m tests.benchmarks.pipelines --sessions 25 100 250 --seconds 45 --rounds 3 --json F --png F
+
+Wants a machine with nothing else to do. All audio and text is synthetic.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from deploy.local.kafka import KafkaBroker
+from tests.benchmarks.pipelines import tables
+from tests.benchmarks.pipelines.scenarios import (
+    CatchUp,
+    RealTime,
+    Recovery,
+    catch_up,
+    real_time,
+    recovery,
+    service,
+)
+from tests.benchmarks.pipelines.systems import SYSTEMS, Stage
+
+SCREEN = Console(stderr=True, width=160)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = _options(arguments)
+    found: dict[str, list[Any]] = {"real_time": [], "catch_up": [], "recovery": []}
+    with ExitStack() as stack:
+        if options.directory is None:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="medstream-bench-")))
+        else:
+            folder = options.directory
+            folder.mkdir(parents=True)
+        broker = stack.enter_context(KafkaBroker(folder / "kafka"))
+        process, url = service(folder)
+        stack.callback(process.stop)
+        stage = Stage(broker, url, folder)
+        for _ in range(options.rounds):
+            for kind, title, measure in measurements(options, stage):
+                run(found[kind], title, measure)
+    for table in tables.all_tables(found):
+        Console(width=160).print(table)
+    if options.json is not None:
+        document = {kind: [asdict(figures) for figures in rows] for kind, rows in found.items()}
+        options.json.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    if options.png is not None:
+        from tests.benchmarks.pipelines.chart import draw
+
+        draw(found["real_time"], options.png)
+
+
+Measure = Callable[[], RealTime | CatchUp | Recovery]
+
+
+def measurements(options: argparse.Namespace, stage: Stage) -> Iterator[tuple[str, str, Measure]]:
+    """Those of one round: kind, title, and what measures."""
+    for sessions in options.sessions:
+        for name in options.systems:
+            title = f"{name}, {sessions} sessions in real time"
+            yield "real_time", title, partial(real_time, name, stage, sessions, options.seconds)
+    sessions, seconds = options.catch_up_sessions, options.catch_up_seconds
+    for name in options.systems if seconds else ():
+        yield "catch_up", f"{name} catches up", partial(catch_up, name, stage, sessions, seconds)
+    for name in options.systems if options.recovery_sessions else ():
+        if name != "bare":
+            yield "recovery", f"{name} recovers", partial(recovery, name, stage, options.recovery_sessions)
+
+
+def run(rows: list[Any], title: str, measure: Measure) -> None:
+    """One measurement; a system that cannot do it is told, and the run goes on."""
+    SCREEN.print(title)
+    try:
+        rows.append(measure())
+        SCREEN.print(f"  {rows[-1]}", highlight=False)
+    except TimeoutError as error:
+        SCREEN.print(f"  not reached: {error}")
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.pipelines", description=__doc__)
+    parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS))
+    parser.add_argument("--sessions", nargs="*", type=int, default=[25, 100, 250])
+    parser.add_argument("--seconds", type=float, default=45.0, help="of the measurement in real time")
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--catch-up-sessions", type=int, default=100)
+    parser.add_argument("--catch-up-seconds", type=float, default=60.0, help="of audio each; 0: leave it out")
+    parser.add_argument("--recovery-sessions", type=int, default=25, help="0: leave it out")
+    parser.add_argument("--directory", type=Path, help="keep logs here")
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--png", type=Path)
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    main()
