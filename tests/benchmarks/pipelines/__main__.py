@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         broker = stack.enter_context(KafkaBroker(folder / "kafka"))
         process, url = service(folder)
         stack.callback(process.stop)
-        stage = Stage(broker, url, folder)
+        stage = Stage(broker, url, folder, tuple(options.option))
         for _ in range(options.rounds):
             for kind, title, measure in measurements(options, stage):
                 run(found[kind], title, measure)
@@ -101,6 +101,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--catch-up-sessions", type=int, default=100)
     parser.add_argument("--catch-up-seconds", type=float, default=60.0, help="of audio each; 0: leave it out")
     parser.add_argument("--recovery-sessions", type=int, default=25, help="0: leave it out")
+    parser.add_argument(
+        "--option", action="append", default=[], help="further ones of `medstream run`, --option=--name=value"
+    )
     parser.add_argument("--directory", type=Path, help="keep logs here")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--png", type=Path)

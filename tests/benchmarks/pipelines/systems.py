@@ -32,11 +32,12 @@ _JOB_OPTIONS = ("--max-live-streams=2000", "--max-stream-opens-per-second=100")
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """What the systems share: the broker, the service's URL, a folder for logs."""
+    """What the systems share: the broker, the service's URL, a folder for logs. `options`: of every job."""
 
     broker: KafkaBroker
     service_url: str
     directory: Path
+    options: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -88,6 +89,7 @@ def running(
             *options,
             *flink.pipeline_options(worker_environment=CREDENTIALS),
             *parallelism,
+            *stage.options,
         ]
         command = [str(Path(sys.executable).with_name("medstream")), "run", *arguments]
         job = ChildProcess("medstream run", command, log_path=directory / "run.log", environment=CREDENTIALS)
