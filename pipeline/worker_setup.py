@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pipeline import json_logs
+from pipeline.heap_policy import calm_collector
 from pipeline.metrics_endpoint import show_metrics
 from pipeline.settings import JobSettings
 
 
 def set_up_worker(settings: JobSettings) -> None:
-    """Logs in the format that is wanted, metrics where they are to be."""
+    """Logs in the format that is wanted, metrics where they are to be, a collector that seldom runs."""
     if json_logs.wanted(settings.log_format):
         json_logs.apply()
     show_metrics(settings.metrics)
+    calm_collector()

@@ -14,6 +14,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+_FINALIZER_SECONDS = 0.5
+
 
 @dataclass(frozen=True, slots=True)
 class EndedBundle:
@@ -36,19 +38,31 @@ class CommitGate:
     """When a finalizer was last called, or, before any, when the history began with its first bundle."""
     read_at: float = float("-inf")
     """When a bundle ended last."""
+    _asked_at: float = float("-inf")
     _history: int = 0
     _ended: int | None = None
     _reached: int | None = None
     _round_began_at: float = float("-inf")
 
-    def ended(self, first_offset: int, next_offset: int, now: float) -> EndedBundle:
-        """A bundle has read the offsets from `first_offset` up to, not including, `next_offset`."""
-        if first_offset != self._ended:
+    def ended(
+        self, first_offset: int, next_offset: int, now: float, *, leaving: bool = False
+    ) -> EndedBundle | None:
+        """A bundle has read the offsets from `first_offset` up to, not including, `next_offset`.
+
+        None: it needs no finalizer, since one soon after it will speak for it too. A worker keeps all of
+        a bundle's objects until its finalizer is called, so that one for each bundle costs memory by the
+        checkpoint interval. `leaving`: nothing comes after it.
+        """
+        begins = first_offset != self._ended
+        if begins:
             self._history += 1
             self._reached, self._round_began_at = None, float("-inf")
             self.covered_at = now
         self.read_at = now
         self._ended = next_offset
+        if not (begins or leaving or now - self._asked_at >= _FINALIZER_SECONDS):
+            return None
+        self._asked_at = now
         return EndedBundle(self._history, next_offset, now)
 
     def finalized(self, bundle: EndedBundle, now: float) -> int | None:

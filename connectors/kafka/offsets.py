@@ -176,13 +176,15 @@ class GroupOffsets:
         self._thread.start()
 
     def bundle_ended(
-        self, topic: str, partition: int, first_offset: int, next_offset: int
-    ) -> Callable[[], None]:
-        """A bundle has read these offsets; the answer is its finalizer."""
+        self, topic: str, partition: int, first_offset: int, next_offset: int, *, leaving: bool = False
+    ) -> Callable[[], None] | None:
+        """A bundle has read these offsets; the answer is its finalizer, if it needs one (`CommitGate`)."""
         place = TopicPartition(topic, partition)
         with self._lock:
             gate = self._gates.setdefault(place, CommitGate())
-            bundle = gate.ended(first_offset, next_offset, self._clock())
+            bundle = gate.ended(first_offset, next_offset, self._clock(), leaving=leaving)
+        if bundle is None:
+            return None
 
         def finalize() -> None:
             with self._lock:

@@ -231,7 +231,9 @@ class _ReadPartition(beam.DoFn):
         if self._options.group_id is not None:
             # Also when nothing was read: a finalizer that a restart swallowed would leave a lag for ever.
             group = group_offsets(self._options.config, self._options.group_id)
-            finalizer.register(group.bundle_ended(topic, partition, start, batch.next_offset))
+            finalize = group.bundle_ended(topic, partition, start, batch.next_offset)
+            if finalize is not None:
+                finalizer.register(finalize)
         _advance(watermark, _watermark_after(batch, time.time()))
         if batch.next_offset < stop and not ended:
             tracker.defer_remainder()
@@ -247,7 +249,7 @@ class _ReadPartition(beam.DoFn):
             if not group.left(topic, partition, offset, left_metadata(request_id)):
                 time.sleep(_LEAVING_SECONDS)
                 tracker.try_claim(Reached(offset))
-                finalizer.register(group.bundle_ended(topic, partition, offset, offset))
+                finalizer.register(group.bundle_ended(topic, partition, offset, offset, leaving=True))
                 tracker.defer_remainder()
                 return
         tracker.try_claim(Reached(stop))

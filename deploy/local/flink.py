@@ -153,7 +153,7 @@ class FlinkJobServer(LocalServer):
             [
                 java_executable(self._java),
                 *_HEAP,
-                *flink_jvm.OPTIONS,
+                *flink_jvm.options(),
                 f"-Djava.io.tmpdir={temporary}",
                 *("-cp", class_path(jars), _MAIN_CLASS),
                 "--job-host=localhost",
@@ -182,7 +182,7 @@ class FlinkJobServer(LocalServer):
     def _write_configuration(self, temporary: Path) -> Path:
         rest_port = self._ports["rest"]
         settings = {
-            **flink_jvm.state_settings(self._state / "checkpoints", self._state / "savepoints"),
+            **flink_jvm.job_settings(self._state / "checkpoints", self._state / "savepoints"),
             "rest.bind-address": "127.0.0.1",
             "rest.bind-port": f"{rest_port}-{rest_port + _REST_PORTS}",
             "io.tmp.dirs": str(temporary),
@@ -235,6 +235,6 @@ def pipeline_options(
         f"--checkpointing_interval={checkpointing_interval_ms}",
         "--finish_bundle_before_checkpointing",
         "--max_cache_memory_usage_mb=100",
-        "--max_bundle_time_mills=100",
+        "--max_bundle_time_mills=20",
         "--experiments=disable_logging_submission_environment",  # spares a `pip freeze` at each submission
     ]

@@ -75,7 +75,7 @@ class _FlinkProcess(LocalServer):
             [
                 java_executable(),
                 *self.heap,
-                *flink_jvm.OPTIONS,
+                *flink_jvm.options(),
                 *self._jvm_options(),
                 f"-Djava.io.tmpdir={temporary}",
                 *("-cp", class_path(ensure_jars(FLINK_LOCK)), self.main_class),
@@ -236,7 +236,7 @@ class FlinkCluster:
         self.directory = directory.absolute()
         self.directory.mkdir(parents=True, exist_ok=True)
         self._console = console
-        state = flink_jvm.state_settings(self.checkpoints, self.savepoints)
+        state = flink_jvm.job_settings(self.checkpoints, self.savepoints)
         self.job_manager = JobManager(self.directory / "jobmanager", state, detached=detached)
         addresses = [f"127.0.0.{2 + number}" for number in range(task_managers)] if worker_pools else []
         self.worker_pools = [

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
-OPTIONS = (
+FULL_JIT = "MEDSTREAM_LOCAL_FULL_JIT"
+"""Set, JVMs compile as in production: what runs for minutes takes less CPU, what starts takes more."""
+_QUICK_START = "-XX:TieredStopAtLevel=1"
+_OPTIONS = (
     "-XX:+UseSerialGC",
-    "-XX:TieredStopAtLevel=1",
     *(
         f"--add-opens=java.base/{package}=ALL-UNNAMED"
         for package in (
@@ -26,15 +29,21 @@ OPTIONS = (
 )
 
 
-def state_settings(checkpoints: Path, savepoints: Path) -> dict[str, str]:
-    """Where state goes: files, as memory would hit Flink's 5 MB cap (Beam issue 27648); and restarts without
-    an end, a second apart.
+def options() -> tuple[str, ...]:
+    """Of every JVM of Flink, beside its heap."""
+    return _OPTIONS if os.environ.get(FULL_JIT) else (_QUICK_START, *_OPTIONS)
+
+
+def job_settings(checkpoints: Path, savepoints: Path) -> dict[str, str]:
+    """Where state goes: files, as memory would hit Flink's 5 MB cap (Beam issue 27648); restarts without an
+    end, a second apart; and how soon an element goes to the next stage, which by default is after 100 ms.
     """
     return {
         "state.checkpoint-storage": "filesystem",
         "state.checkpoints.dir": checkpoints.as_uri(),
         "state.savepoints.dir": savepoints.as_uri(),
         "state.checkpoints.num-retained": "3",
+        "execution.buffer-timeout.interval": "5 ms",
         "restart-strategy.type": "fixed-delay",
         "restart-strategy.fixed-delay.delay": "1 s",
         "restart-strategy.fixed-delay.attempts": "2147483647",

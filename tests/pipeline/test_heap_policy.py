@@ -57,3 +57,13 @@ def test_whoever_set_it_knows_better() -> None:
         env={"MALLOC_ARENA_MAX": "5"},
     )
     assert answer.stdout.strip() == "False"
+
+
+def test_the_collector_passes_over_what_was_there_and_runs_after_many_objects() -> None:
+    program = (
+        "import gc; from pipeline.heap_policy import calm_collector; calm_collector(); "
+        "frozen = gc.get_freeze_count(); calm_collector(); "
+        "print(frozen > 1000, gc.get_freeze_count() == frozen, gc.get_threshold()[0], gc.isenabled())"
+    )
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert answer.stdout.split() == ["True", "True", "20000", "True"]

@@ -45,7 +45,7 @@ def test_a_job_has_a_name_and_submits_quietly() -> None:
 def test_flink_gets_checkpoints_and_short_bundles(runner: str) -> None:
     options = all_options(f"--runner={runner}")
     assert options["checkpointing_interval"] == "10000"
-    assert options["max_bundle_time_mills"] == "100"
+    assert options["max_bundle_time_mills"] == "20"
     assert options["finish_bundle_before_checkpointing"]
 
 

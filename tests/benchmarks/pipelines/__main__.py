@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -22,6 +23,7 @@ from typing import Any
 
 from rich.console import Console
 
+from deploy.local.flink_jvm import FULL_JIT
 from deploy.local.kafka import KafkaBroker
 from tests.benchmarks.pipelines import tables
 from tests.benchmarks.pipelines.scenarios import (
@@ -41,6 +43,7 @@ SCREEN = Console(stderr=True, width=160)
 def main(arguments: Sequence[str] | None = None) -> None:
     options = _options(arguments)
     found: dict[str, list[Any]] = {"real_time": [], "catch_up": [], "recovery": []}
+    os.environ[FULL_JIT] = "1"
     with ExitStack() as stack:
         if options.directory is None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="medstream-bench-")))

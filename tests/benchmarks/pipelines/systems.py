@@ -27,6 +27,7 @@ CREDENTIALS = {
     "AWS_SECRET_ACCESS_KEY": LOCAL_SECRET_ACCESS_KEY,
 }
 PYTHON, JVM = "python", "jvm"
+CHECKPOINT_MS = 10_000  # the default of `medstream run`; the local stack's is for watching recoveries
 _JOB_OPTIONS = ("--max-live-streams=2000", "--max-stream-opens-per-second=100")
 
 
@@ -88,6 +89,7 @@ def running(
             *(f"--endpoint-url={stage.service_url}", f"--region={REGION}", *_JOB_OPTIONS),
             *options,
             *flink.pipeline_options(worker_environment=CREDENTIALS),
+            f"--checkpointing_interval={CHECKPOINT_MS}",
             *parallelism,
             *stage.options,
         ]

@@ -57,9 +57,10 @@ def test_what_is_committed_is_in_a_complete_checkpoint(actions: list[str], rando
     barrier: int | None = None
     outstanding: list[EndedBundle] = []
     for action in actions:
-        clock += 1
+        clock += 0.3  # more often than finalizers are wanted
         if action == "bundle":
-            outstanding.append(gate.ended(position, position + 5, clock))
+            ended = gate.ended(position, position + 5, clock)
+            outstanding += [ended] if ended is not None else []
             position += 5
         elif action == "barrier" and barrier is None:
             barrier = position
@@ -73,6 +74,18 @@ def test_what_is_committed_is_in_a_complete_checkpoint(actions: list[str], rando
             outstanding = []
         elif action == "restore":
             position, barrier, outstanding = covered, None, []
+
+
+def test_one_finalizer_in_half_a_second_speaks_for_the_bundles_before_it() -> None:
+    gate = CommitGate()
+    bundles = [gate.ended(number, number + 1, now=number / 10) for number in range(12)]
+    assert [bundle.next_offset for bundle in bundles if bundle is not None] == [1, 6, 11]
+    assert gate.finalized(bundles[10], now=2) is None
+    again = gate.ended(12, 13, now=2.1)
+    assert gate.finalized(again, now=3) == 11
+    assert gate.ended(13, 13, now=2.2) is None
+    assert gate.ended(13, 13, now=2.3, leaving=True) is not None, "nothing comes after it"
+    assert gate.ended(5, 6, now=2.4) is not None, "a restored job begins"
 
 
 def test_a_source_that_stands_still_is_committed_to_its_end() -> None:
