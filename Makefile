@@ -14,7 +14,7 @@ FUZZ_SECONDS ?= 600
 SPREAD := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit test-integration simulate prove-deliveries prove-outage lint format audit bench bench-replay expected fuzz mutate outage soak soak-job screens setup clean
+.PHONY: help demo test test-unit test-integration simulate prove-deliveries prove-outage lint format audit bench bench-pipelines bench-replay expected fuzz mutate outage soak soak-job screens setup clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +60,10 @@ bench: .venv/.dev ## Us and the alternative in one run, as ratios
 	$(BIN)/python -m tests.benchmarks.streams $(STREAMS)
 	$(BIN)/python -m tests.benchmarks.deliveries
 	$(BIN)/python -m tests.benchmarks.kafka_source
+	$(BIN)/python -m tests.benchmarks.pipelines $(PIPELINES)
+
+bench-pipelines: .venv/.dev ## Whole: a bare loop, embedded Flink, a cluster (PIPELINES="--sessions 100 --rounds 3 --png F")
+	$(BIN)/python -m tests.benchmarks.pipelines $(PIPELINES)
 
 bench-replay: .venv/.dev ## Record and replay: timing at speed 1, speed against a bare producer, a million records in bounded memory
 	$(BIN)/python -m tests.benchmarks.record_replay $(REPLAY)

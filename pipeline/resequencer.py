@@ -8,7 +8,7 @@ back until they have come or are given up (`feed` decides when). A sequence that
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -70,7 +70,7 @@ class Resequencer:
     ) -> None:
         self._held: dict[int, Held] = {}
         self._held_samples = 0
-        self._seen = OrderedDict(((epoch, f.sequence), f.crc32) for f in fingerprints)
+        self._seen = {_key(epoch, f.sequence): f.crc32 for f in fingerprints}  # the oldest first
         self._holes = deque(((epoch, hole) for hole in holes), maxlen=_REMEMBERED_HOLES)
 
     def judge(self, chunk: AudioChunk, expected: Position) -> Verdict:
@@ -81,7 +81,7 @@ class Resequencer:
                 same = crc32(self._held[sequence].chunk.payload) == crc32(chunk.payload)
                 return Verdict.DUPLICATE if same else Verdict.REUSED
             return Verdict.NEXT if sequence == expected.sequence else Verdict.AHEAD
-        known = self._seen.get((expected.epoch, sequence))
+        known = self._seen.get(_key(expected.epoch, sequence))
         if known == crc32(chunk.payload):
             return Verdict.DUPLICATE
         given_up = any(
@@ -96,10 +96,11 @@ class Resequencer:
 
     def remember(self, chunk: AudioChunk, epoch: int) -> None:
         """The chunk has been put on the timeline."""
-        self._seen[epoch, chunk.sequence] = crc32(chunk.payload)
-        self._seen.move_to_end((epoch, chunk.sequence))
+        key = _key(epoch, chunk.sequence)
+        self._seen.pop(key, None)  # so that it becomes the newest
+        self._seen[key] = crc32(chunk.payload)
         while len(self._seen) > _REMEMBERED_CHUNKS:
-            self._seen.popitem(last=False)
+            del self._seen[next(iter(self._seen))]
 
     def give_up(self, epoch: int, from_sequence: int, to_sequence: int) -> None:
         """What comes of these sequences from now on is late."""
@@ -149,10 +150,9 @@ class Resequencer:
 
     def fingerprints(self, epoch: int, before_sequence: int) -> tuple[Fingerprint, ...]:
         """The last chunks of the epoch before that sequence."""
+        first, end = _key(epoch, 0), _key(epoch, before_sequence)
         found = (
-            Fingerprint(sequence, crc)
-            for (of_epoch, sequence), crc in reversed(self._seen.items())
-            if of_epoch == epoch and sequence < before_sequence
+            Fingerprint(key - first, crc) for key, crc in reversed(self._seen.items()) if first <= key < end
         )
         return tuple(islice(found, _REMEMBERED_IN_CURSOR))[::-1]
 
@@ -163,3 +163,10 @@ class Resequencer:
             for of_epoch, hole in self._holes
             if of_epoch == epoch and hole.from_sequence < before_sequence
         )
+
+
+def _key(epoch: int, sequence: int) -> int:
+    """One number for both: half a thousand of them are remembered for each session, and tuples take twice as
+    much memory.
+    """
+    return (epoch << 63) + sequence
