@@ -49,6 +49,7 @@ class Loop:
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             max_poll_records=5_000,
+            metadata_max_age_ms=5_000,  # a topic that was just created is found soon
         )
         self._producer = KafkaProducer(bootstrap_servers=bootstrap_servers, acks="all", linger_ms=0)
         self._queues: dict[str, asyncio.Queue[bytes | None]] = {}
