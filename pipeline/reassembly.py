@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import replace
+from math import inf
 
 from connectors.transcribe.model import MedicalAlternative, MedicalItem, MedicalResult
 from pipeline.stream_clock import StreamClock
@@ -41,6 +42,9 @@ class Reassembler:
     def __init__(self, clock: StreamClock, cuts: Mapping[str, float]) -> None:
         self._clock = clock
         self._cuts = dict(cuts)
+        self.heard_seconds = 0.0
+        """Up to where finals of this stream reach on any channel, those that were emitted before included."""
+        self._begun: dict[str, tuple[str, float]] = {}  # by channel: ResultId and start of what has no final
         self._open: dict[str, MedicalResult] = {}
         self._finished: OrderedDict[str, None] = OrderedDict()
 
@@ -49,8 +53,12 @@ class Reassembler:
         if result.result_id in self._finished:
             return None
         key = channel_key(result)
-        placed = cut_before(place(result, self._clock), self._cuts.get(key, 0.0))
-        if not result.is_partial:
+        whole, cut = place(result, self._clock), self._cuts.get(key, 0.0)
+        placed = cut_before(whole, cut)
+        if result.is_partial:
+            self._begun[key] = result.result_id, max(whole.start_time, cut)
+        else:
+            self.heard_seconds = max(self.heard_seconds, whole.end_time)
             self._finish(key, result.result_id)
         if placed is None:
             return None
@@ -64,6 +72,8 @@ class Reassembler:
         self._finished[result_id] = None
         while len(self._finished) > _FINISHED_KEPT:
             self._finished.popitem(last=False)
+        if key in self._begun and self._begun[key][0] == result_id:
+            del self._begun[key]
         open_result = self._open.get(key)
         if open_result is not None and open_result.result_id == result_id:
             del self._open[key]
@@ -72,6 +82,14 @@ class Reassembler:
     def open_results(self) -> tuple[MedicalResult, ...]:
         """The last partial of every segment that has no final yet, on the session's timeline."""
         return tuple(self._open.values())
+
+    @property
+    def open_starts(self) -> dict[str, float]:
+        """By channel, where the segment begins that has no final yet.
+
+        Also one that has shown only words which were emitted before: what it says next may follow at once.
+        """
+        return {key: start for key, (_, start) in self._begun.items()}
 
 
 def place(result: MedicalResult, clock: StreamClock) -> MedicalResult:
@@ -146,17 +164,21 @@ _UNHEARD_MARGIN_SECONDS = 2.0  # a channel without an open segment may be this f
 
 
 def covered_seconds(
-    channels: int, ends: Mapping[str, float], open_results: tuple[MedicalResult, ...]
+    channels: int,
+    ends: Mapping[str, float],
+    open_starts: Mapping[str, float],
+    heard_seconds: float = inf,
 ) -> float:
     """Up to where on the timeline no audio is needed any more: finals speak for all of it on every channel.
 
     With one channel that is the end of its last final. With two, a channel that is silent while the other
     speaks must not hold the position back for ever, so it counts as heard up to two seconds before the
     other's last final, unless a segment of its own is open. Results cut by `ends` make the overlap harmless.
+    `heard_seconds`: how far the present stream's finals reach; it may have begun before the last final of one
+    that was lost, and have heard nothing of the audio between yet.
     """
     if channels == 1:
         return max(ends.values(), default=0.0)
-    opened = {channel_key(result): result.start_time for result in open_results}
-    heard = max(ends.values(), default=0.0) - _UNHEARD_MARGIN_SECONDS
+    heard = min(max(ends.values(), default=0.0), heard_seconds) - _UNHEARD_MARGIN_SECONDS
     keys = {*channel_keys(channels), *ends}
-    return max(0.0, min(opened.get(key, max(ends.get(key, 0.0), heard)) for key in keys))
+    return max(0.0, min(open_starts.get(key, max(ends.get(key, 0.0), heard)) for key in keys))

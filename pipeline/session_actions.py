@@ -251,8 +251,12 @@ class SessionActions:
     def _covered(self) -> int:
         """Up to which sample finals speak for the session on every channel."""
         stream = self._stream
-        open_results = stream.reassembler.open_results if stream is not None else ()
-        seconds = covered_seconds(self._format.channels, self._books.ends, open_results)
+        channels, ends = self._format.channels, self._books.ends
+        if stream is None:
+            seconds = covered_seconds(channels, ends, {})
+        else:
+            heard = stream.reassembler
+            seconds = covered_seconds(channels, ends, heard.open_starts, heard.heard_seconds)
         if stream is not None and stream.unbelieved_seconds is not None:
             seconds = min(seconds, stream.unbelieved_seconds)
         return round(seconds * self._format.sample_rate_hertz)

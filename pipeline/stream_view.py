@@ -132,7 +132,7 @@ class StreamView:
         seam = self._seam_seconds or 0.0
         if self._believes_all:
             return seam
-        begun = [result.start_time for result in self.reassembler.open_results]
+        begun = list(self.reassembler.open_starts.values())
         if self.unbelieved_seconds is not None:
             begun.append(self.unbelieved_seconds)
         return max(0.0, min([seam - SEAM_SECONDS, *begun]))

@@ -287,19 +287,41 @@ def test_a_cut_parts_the_words_between_before_and_after(items: list[MedicalItem]
 
 
 def test_one_channel_is_covered_to_the_end_of_its_last_final() -> None:
-    assert covered_seconds(1, {}, ()) == 0.0
-    assert covered_seconds(1, {MONO: 7.5}, ()) == 7.5
+    assert covered_seconds(1, {}, {}) == 0.0
+    assert covered_seconds(1, {MONO: 7.5}, {}) == 7.5
 
 
 def test_two_channels_are_covered_to_the_one_that_lags() -> None:
-    assert covered_seconds(2, {"ch_0": 10.0, "ch_1": 9.0}, ()) == 9.0
+    assert covered_seconds(2, {"ch_0": 10.0, "ch_1": 9.0}, {}) == 9.0
 
 
 def test_a_silent_channel_holds_the_position_back_by_two_seconds_only() -> None:
-    assert covered_seconds(2, {"ch_0": 10.0}, ()) == 8.0
-    assert covered_seconds(2, {"ch_0": 1.0}, ()) == 0.0
+    assert covered_seconds(2, {"ch_0": 10.0}, {}) == 8.0
+    assert covered_seconds(2, {"ch_0": 1.0}, {}) == 0.0
 
 
 def test_an_open_segment_holds_the_position_at_its_start() -> None:
-    speaking = result("r", word("b", 4.0, 5.0), partial=True, channel_id="ch_1")
-    assert covered_seconds(2, {"ch_0": 10.0}, (speaking,)) == 4.0
+    assert covered_seconds(2, {"ch_0": 10.0}, {"ch_1": 4.0}) == 4.0
+
+
+def test_what_a_lost_stream_heard_of_one_channel_says_nothing_of_the_other_on_the_next() -> None:
+    ends = {"ch_0": 1.3, "ch_1": 3.5}
+    assert covered_seconds(2, ends, {}) == 1.5
+    assert covered_seconds(2, ends, {}, heard_seconds=1.3) == 1.3
+
+
+def test_a_stream_has_heard_as_far_as_its_finals_reach_on_any_channel() -> None:
+    reassembler = Reassembler(StreamClock(1.0), {"ch_0": 9.0})
+    assert reassembler.heard_seconds == 0.0
+    reassembler.receive(result("r1", word("a", 0.0, 0.5), channel_id="ch_1"))
+    reassembler.receive(result("r2", word("b", 1.0, 2.0), channel_id="ch_0"))
+    assert reassembler.heard_seconds == 3.0, "also by words that were emitted before"
+
+
+def test_a_segment_is_open_although_all_it_shows_was_emitted_before() -> None:
+    reassembler = Reassembler(StreamClock(), {"ch_1": 3.0})
+    said = reassembler.receive(result("r1", word("a", 2.0, 2.9), partial=True, channel_id="ch_1"))
+    assert (said, reassembler.open_results) == (None, ())
+    assert reassembler.open_starts == {"ch_1": 3.0}
+    reassembler.receive(result("r1", word("a", 2.0, 2.9), word("b", 3.1, 3.5), channel_id="ch_1"))
+    assert reassembler.open_starts == {}

@@ -38,7 +38,7 @@ def draw(rows: Sequence[RealTime], path: Path) -> None:
         cpu.bar(at, whole, 0.25, color=COLOURS[system], alpha=0.35)
         cpu.bar(at, python, 0.25, color=COLOURS[system], label=NAMES[system])
     delays.set(xlabel="sessions", ylabel="ms from the service to the consumer", yscale="log")
-    delays.legend(fontsize="small")
+    delays.legend(fontsize="x-small", ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     cpu.set(xlabel="sessions", ylabel="µs of CPU per chunk (pale: the JVM)")
     cpu.set_xticks(range(len(counts)), [str(n) for n in counts])
     cpu.legend(fontsize="small")
