@@ -96,7 +96,7 @@ def test_at_least_once_nothing_is_missing_and_repeats_are_the_same(
 def play(scene: Stage, plan: Sequence[str], measured: Measured) -> list[Session]:
     """A conversation with the disturbances of the plan, in any order; returns what was said."""
     measured(f"seed {SEED}")
-    longest = [marked_session(f"x{n}", 4000, words=2 + n % 5) for n in range(SESSIONS)]
+    longest = [marked_session(f"x{n}", 800, words=2 + n % 5) for n in range(SESSIONS)]
     scene.ids = {session.id for session in longest}
     conversation = Conversation(scene.job.player, longest)
     scene.reader.seconds_until_all_spoke(scene.ids, 0.0, 90)
