@@ -30,6 +30,7 @@ from tests.benchmarks.pipelines.scenarios import (
     CatchUp,
     RealTime,
     Recovery,
+    TooShort,
     catch_up,
     real_time,
     recovery,
@@ -91,7 +92,7 @@ def run(rows: list[Any], title: str, measure: Measure) -> None:
     try:
         rows.append(measure())
         SCREEN.print(f"  {rows[-1]}", highlight=False)
-    except TimeoutError as error:
+    except (TimeoutError, TooShort) as error:
         SCREEN.print(f"  not reached: {error}")
 
 

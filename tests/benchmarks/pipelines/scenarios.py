@@ -7,7 +7,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deploy.local.processes import ChildProcess
@@ -83,6 +83,10 @@ class Recovery:
     all_seconds: float
 
 
+class TooShort(Exception):
+    """There was too little to do for a measurement."""
+
+
 @contextmanager
 def _system(
     name: str, stage: Stage, speech: Speech | None = None, options: tuple[str, ...] = ()
@@ -92,7 +96,7 @@ def _system(
     finals = f"{audio}.finals"
     stage.broker.create_topics({audio: PARTITIONS, finals: PARTITIONS, f"{finals}.dead": 1})
     if speech is not None:
-        _speaking(stage, _to(speech, audio)).wait(600)
+        _speaking(stage, replace(speech, topic=audio)).wait(600)
     listener = Listener(stage.broker.bootstrap_servers, finals, PARTITIONS)
     try:
         with running(name, stage, audio, finals, options) as system:
@@ -148,6 +152,8 @@ def catch_up(name: str, stage: Stage, sessions: int, audio_seconds: float) -> Ca
         raise TimeoutError(f"{name} published {complete:.0%} of what the topic held")
     chunks = share * sessions * audio_seconds / CHUNK_SECONDS
     python, jvm = (after[role] - before[role] for role in (PYTHON, JVM))
+    if not chunks or not python:
+        raise TooShort(f"{name} was done at once; give it more (--catch-up-seconds)")
     return CatchUp(
         name,
         sessions,
@@ -202,10 +208,6 @@ def _speech(stage: Stage, topic: str, sessions: int, seconds: float, ramp: float
         begin_at=begin_at,
         at_once=begin_at == 0.0,
     )
-
-
-def _to(speech: Speech, topic: str) -> Speech:
-    return Speech(**{**speech.as_dict(), "topic": topic})
 
 
 def _speaking(stage: Stage, speech: Speech) -> ChildProcess:

@@ -13,7 +13,6 @@ import json
 import sys
 import time
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from confluent_kafka import Producer
 
@@ -44,11 +43,8 @@ class Speech:
         """When a session speaks its first chunk, in Unix seconds."""
         return self.begin_at + session * self.ramp_seconds / self.sessions
 
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
     def to_argument(self) -> str:
-        return json.dumps(self.as_dict())
+        return json.dumps(asdict(self))
 
 
 class Speakers:
