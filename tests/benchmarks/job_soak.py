@@ -1,9 +1,10 @@
 """`make soak-job`: a job for an hour, fifty sessions at a time, on a standalone Flink cluster.
 
 Sessions last some minutes, end, and others begin, in real time; the endpoint reads back marked words. Each
-minute is printed: resident memory of every Python worker, heap of every JVM of Flink, size of the newest
-checkpoint, finals, and how late they were (from the endpoint's result to a `read_committed` consumer). At the
-end: the slopes after the warm-up, and whether every word of every session came once, in order.
+minute is printed: resident memory of every Python worker (the minute's median), heap of every JVM of Flink,
+size of the newest checkpoint, finals, and how late they were (from the endpoint's result to a consumer that
+is `read_committed`). At the end: the slopes after the warm-up, and whether every word of every session came
+once, in order.
 
     python -m tests.benchmarks.job_soak --minutes 60 --sessions 50 --json soak.json
 
@@ -19,6 +20,7 @@ import statistics
 import tempfile
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -37,6 +39,7 @@ from tests.integration.harness import Player, Session, Topics, marked_session, r
 
 SCREEN = Console(stderr=True, width=200)
 ROUND_SECONDS = 240.0
+RESIDENT_INTERVAL_SECONDS = 3.0
 GROUPS = 5  # of sessions, which begin one after the other
 MIB = 1024 * 1024
 
@@ -110,7 +113,8 @@ def run(arguments: argparse.Namespace, directory: Path) -> dict[str, object]:
         with running_job(
             *(broker, cluster, endpoint, directory / "job"),
             topics=topics,
-            options=[f"--delivery={arguments.delivery}"],
+            # However the sessions are spread over the workers, none waits for a stream.
+            options=[f"--delivery={arguments.delivery}", f"--max-live-streams={arguments.sessions}"],
             beam_options=[*options, f"--parallelism={arguments.parallelism}"],
         ) as job:
             reader = CommittedReader(broker.bootstrap_servers, topics, partitions=2)
@@ -140,12 +144,12 @@ def watch(cluster: FlinkCluster, reader: CommittedReader, until: float) -> list[
     """A line a minute, until then."""
     began, minutes, seen = time.monotonic(), [], 0
     while time.monotonic() < until:
-        time.sleep(min(60.0, max(1.0, until - time.monotonic())))
+        resident = resident_mib(cluster, min(60.0, max(1.0, until - time.monotonic())))
         late = [1000 * (arrival.arrived_at - arrival.made_at) for arrival in list(reader.arrivals[seen:])]
         seen += len(late)
         minute = Minute(
             round(time.monotonic() - began),
-            tuple(round(_rss(worker) / MIB, 1) for worker in sorted(cluster.workers(), key=lambda w: w.pid)),
+            resident,
             tuple(round(heap / MIB, 1) for heap in heaps(cluster)),
             checkpoint_kib(cluster),
             len(reader.finals),
@@ -161,6 +165,16 @@ def watch(cluster: FlinkCluster, reader: CommittedReader, until: float) -> list[
             highlight=False,
         )
     return minutes
+
+
+def resident_mib(cluster: FlinkCluster, seconds: float) -> tuple[float, ...]:
+    """Each worker's median over so long: from one second to the next it goes up and down with its bundles."""
+    until, seen = time.monotonic() + seconds, defaultdict[int, list[float]](list)
+    while (left := until - time.monotonic()) > 0:
+        time.sleep(min(RESIDENT_INTERVAL_SECONDS, left))
+        for worker in cluster.workers():
+            seen[worker.pid].append(_rss(worker) / MIB)
+    return tuple(round(statistics.median(values), 1) for _, values in sorted(seen.items()))
 
 
 def _rss(process: psutil.Process) -> int:

@@ -76,7 +76,13 @@ class Life:
         return running_job(
             *(self.broker, self.cluster, self.endpoint, self.directory / f"job-{self._jobs}"),
             topics=self.topics,
-            options=[f"--delivery={EXACTLY_ONCE}", "--catch-up-rate=4", *options],
+            # However Flink spreads the sessions over the workers, none waits for a stream.
+            options=[
+                f"--delivery={EXACTLY_ONCE}",
+                "--catch-up-rate=4",
+                f"--max-live-streams={SESSIONS}",
+                *options,
+            ],
             beam_options=[f"--parallelism={parallelism}"],
         )
 
