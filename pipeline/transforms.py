@@ -53,6 +53,7 @@ from pipeline.progress import Opening, SessionStep
 from pipeline.session import Session, opening_cursor
 from pipeline.settings import JobSettings
 from pipeline.state_weights import weigh_plain_values_plainly
+from pipeline.timer_schedule import firing_to_set
 from pipeline.unfinished_sessions import UnfinishedSessions, unfinished_sessions
 from pipeline.worker_setup import set_up_worker
 from schemas.serde import SingleObjectSerde
@@ -67,7 +68,6 @@ PARTIALS = "partials"
 _END_OF_TIME = GlobalWindow().max_timestamp()
 _END_POLL_SECONDS = 0.05
 _END_ROUND_SECONDS = 0.2  # a session is not asked more often; while there are few, that is waited for
-_TIMER_SLACK_SECONDS = 0.05  # a timer this close to the wanted moment is not set again
 
 
 @lru_cache(maxsize=8)
@@ -312,11 +312,11 @@ class TranscribeFn(beam.DoFn):
             raise
 
     def _schedule(self, live: LiveSession, poll: Any, now: float) -> None:
-        wanted_at = live.session.next_timer(now)
-        due_at = live.timer_due_at
-        if due_at is None or wanted_at < due_at - _TIMER_SLACK_SECONDS or due_at < now - 1.0:
-            live.timer_due_at = wanted_at
-            poll.set(Timestamp.of(time.time() + max(0.0, wanted_at - now)))
+        unix_now = time.time()
+        firing_at = firing_to_set(live.session.next_timer(now), live.timer_due_at, now, unix_now=unix_now)
+        if firing_at is not None:
+            live.timer_due_at = firing_at
+            poll.set(Timestamp.of(unix_now + firing_at - now))
 
     # Outputs
 

@@ -15,6 +15,7 @@ from pipeline.commands import Command, Forget, ReadLog, Reject
 from pipeline.cursor import SessionCursor
 from pipeline.elements import AudioChunk, LogEntry, SessionSettings
 from pipeline.session import Session, opening_cursor
+from pipeline.timer_schedule import firing_to_set
 from schemas.serde import SingleObjectSerde
 from tests.simulation.fake_log import FakeLog, Record
 from tests.simulation.fake_sink import FakeSink, step_of
@@ -23,7 +24,6 @@ from tests.simulation.scheduler import Scheduler
 from tests.simulation.settings import WorldSettings
 
 _CURSORS = SingleObjectSerde("session_cursor")
-_TIMER_SLACK_SECONDS = 0.05  # as in the transform
 _BACKOFF_SECONDS = 5.0
 _DRAIN_SLACK_SECONDS = 6.0  # for a stream that is just being opened
 
@@ -211,10 +211,12 @@ class Job:
 
     def _schedule(self, session_id: str, live: FakeLive) -> None:
         now = live.worker.now
-        wanted_at, due_at = live.session.next_timer(now), live.timer_due_at
-        if due_at is None or wanted_at < due_at - _TIMER_SLACK_SECONDS or due_at < now - 1.0:
-            live.timer_due_at = wanted_at
-            self._set_timer(session_id, self._scheduler.now + max(0.0, wanted_at - now))
+        firing_at = firing_to_set(
+            live.session.next_timer(now), live.timer_due_at, now, unix_now=self._scheduler.now
+        )
+        if firing_at is not None:
+            live.timer_due_at = firing_at
+            self._set_timer(session_id, self._scheduler.now + firing_at - now)
 
     def _set_timer(self, session_id: str, due: float) -> None:
         self.timers[session_id] = due
