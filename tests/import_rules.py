@@ -208,6 +208,7 @@ LIBRARIES: dict[str, dict[str, str]] = {
         "pipeline.publishing": EVERYWHERE,
         "pipeline.dead_letters": EVERYWHERE,
         "pipeline.job_metrics": EVERYWHERE,
+        "pipeline.bundle_metrics": EVERYWHERE,
         "pipeline.state_weights": EVERYWHERE,
         "pipeline.graph": EVERYWHERE,
         "pipeline.options": EVERYWHERE,

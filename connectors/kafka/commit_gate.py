@@ -13,8 +13,10 @@ one before by a bundle that ended after that had begun. Within a round the calls
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isfinite
 
-_FINALIZER_SECONDS = 0.5
+_FINALIZER_SECONDS = 0.5, 5.0  # at least and at most between two of them
+_FINALIZERS_A_ROUND = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,7 @@ class CommitGate:
     _ended: int | None = None
     _reached: int | None = None
     _round_began_at: float = float("-inf")
+    _spacing_seconds: float = _FINALIZER_SECONDS[0]
 
     def ended(
         self, first_offset: int, next_offset: int, now: float, *, leaving: bool = False
@@ -50,8 +53,8 @@ class CommitGate:
         """A bundle has read the offsets from `first_offset` up to, not including, `next_offset`.
 
         None: it needs no finalizer, since one soon after it will speak for it too. A worker keeps all of
-        a bundle's objects until its finalizer is called, so that one for each bundle costs memory by the
-        checkpoint interval. `leaving`: nothing comes after it.
+        a bundle's objects until its finalizer is called, the data it read among them; so a round has only a
+        few, however long it takes. `leaving`: nothing comes after it.
         """
         begins = first_offset != self._ended
         if begins:
@@ -60,7 +63,7 @@ class CommitGate:
             self.covered_at = now
         self.read_at = now
         self._ended = next_offset
-        if not (begins or leaving or now - self._asked_at >= _FINALIZER_SECONDS):
+        if not (begins or leaving or now - self._asked_at >= self._spacing_seconds):
             return None
         self._asked_at = now
         return EndedBundle(self._history, next_offset, now)
@@ -73,6 +76,13 @@ class CommitGate:
         safe = None
         if bundle.ended_at > self._round_began_at:
             safe = self._reached
+            self._space(now - self._round_began_at)
             self._round_began_at = now
         self._reached = max(bundle.next_offset, self._reached or 0)
         return safe
+
+    def _space(self, round_seconds: float) -> None:
+        """Finalizers come as often as checkpoints do; after the first round it is not known yet how often."""
+        if isfinite(round_seconds):
+            least, most = _FINALIZER_SECONDS
+            self._spacing_seconds = min(most, max(least, round_seconds / _FINALIZERS_A_ROUND))

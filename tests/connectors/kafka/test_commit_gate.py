@@ -88,6 +88,30 @@ def test_one_finalizer_in_half_a_second_speaks_for_the_bundles_before_it() -> No
     assert gate.ended(5, 6, now=2.4) is not None, "a restored job begins"
 
 
+def test_rounds_that_take_long_have_few_finalizers_too() -> None:
+    gate, waiting, asked = CommitGate(), [], []
+    for tick in range(700):  # a read each tenth of a second, a checkpoint each ten
+        now = tick / 10
+        bundle = gate.ended(tick, tick + 1, now)
+        waiting += [] if bundle is None else [bundle]
+        if tick % 100 == 99:
+            asked.append(len(waiting))
+            committed = [gate.finalized(each, now) for each in waiting]
+            waiting = []
+    assert asked == [20, 20, 4, 4, 4, 4, 4]
+    assert max(offset for offset in committed if offset is not None) >= 570
+
+
+def test_a_round_that_took_very_long_is_no_measure() -> None:
+    gate = CommitGate()
+    for second in (0, 1000, 2000):
+        bundle = gate.ended(second, second + 1000, now=second)
+        assert bundle is not None
+        gate.finalized(bundle, now=second + 0.1)
+    assert gate.ended(3000, 3001, now=2004.0) is None
+    assert gate.ended(3001, 3002, now=2005.1) is not None
+
+
 def test_a_source_that_stands_still_is_committed_to_its_end() -> None:
     gate, committed = CommitGate(), None
     bundle = gate.ended(0, 7, now=0)
