@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             for kind, title, measure in measurements(options, stage):
                 run(found[kind], title, measure)
     for table in tables.all_tables(found):
-        Console(width=160).print(table)
+        Console(width=190).print(table)
     if options.json is not None:
         document = {kind: [asdict(figures) for figures in rows] for kind, rows in found.items()}
         options.json.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")

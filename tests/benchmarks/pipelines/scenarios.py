@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import sys
 import time
 import uuid
@@ -28,7 +29,8 @@ class RealTime:
     """Sessions that speak in real time for `seconds`, all of them live.
 
     Delays are from the service's sending of a final to its consumer; lags from the sending of the audio that
-    a final ends with to the service's having it. Memory at the end of the measurement.
+    a final ends with to the service's having it. Memory: before the first session, and medians of the first
+    and of the last third of the measurement.
     """
 
     system: str
@@ -42,8 +44,15 @@ class RealTime:
     lag_p99_ms: float
     python_cpu_seconds: float
     jvm_cpu_seconds: float
+    python_idle_mib: float
+    python_early_mib: float
     python_rss_mib: float
     jvm_rss_mib: float
+
+    @property
+    def python_kib_per_session(self) -> float:
+        """What each live session adds to a system that runs without any."""
+        return 1024 * (self.python_rss_mib - self.python_idle_mib) / self.sessions
 
     @property
     def python_us_per_chunk(self) -> float:
@@ -108,14 +117,15 @@ def _system(
 def real_time(name: str, stage: Stage, sessions: int, seconds: float) -> RealTime:
     with _system(name, stage) as (system, listener, audio):
         _wake(stage, listener, audio)
+        idle = system.rss_mib()[PYTHON]
         ramp = sessions / RAMP_PER_SECOND
         begin_at = time.time() + 3.0
         speech = _speech(stage, audio, sessions, ramp + WARM_UP_SECONDS + seconds + 2.0, ramp, begin_at)
         speaking = _speaking(stage, speech)
         time.sleep(begin_at + ramp + WARM_UP_SECONDS - time.time())
         since, before = time.time(), system.cpu_seconds()
-        time.sleep(seconds)
-        until, after, rss = time.time(), system.cpu_seconds(), system.rss_mib()
+        memory = _memory(system, until=since + seconds)
+        until, after = time.time(), system.cpu_seconds()
         speaking.wait(60)
         time.sleep(3.0)
         heard = listener.between(since, until)
@@ -129,8 +139,20 @@ def real_time(name: str, stage: Stage, sessions: int, seconds: float) -> RealTim
         *(round(quantile(delays, share), 1) for share in (0.5, 0.95, 0.99)),
         *(round(quantile(lags, share), 1) for share in (0.5, 0.99)),
         *(round(after[role] - before[role], 3) for role in (PYTHON, JVM)),
-        *(round(rss[role], 1) for role in (PYTHON, JVM)),
+        round(idle, 1),
+        *(round(mib, 1) for mib in memory),
     )
+
+
+def _memory(system: System, until: float) -> tuple[float, float, float]:
+    """Python's in the first and in the last third of the time until then, and the JVM's, in MiB."""
+    python: list[float] = []
+    while (left := until - time.time()) > 0:
+        time.sleep(min(1.0, left))
+        found = system.rss_mib()
+        python.append(found[PYTHON])
+    third = max(1, len(python) // 3)
+    return statistics.median(python[:third]), statistics.median(python[-third:]), found[JVM]
 
 
 def catch_up(name: str, stage: Stage, sessions: int, audio_seconds: float) -> CatchUp:

@@ -24,7 +24,8 @@ def all_tables(found: Mapping[str, Sequence[Any]]) -> Iterator[Table]:
 def _real_time(rows: Sequence[RealTime]) -> Table:
     table = Table(
         *("sessions", "system", "delay p50 ms", "p95", "p99", "audio lag p99 ms"),
-        *("python µs/chunk", "× bare", "with JVM", "× bare", "CPU s/session-hour", "python MiB", "JVM MiB"),
+        *("python µs/chunk", "× bare", "with JVM", "× bare", "CPU s/session-hour"),
+        *("python MiB, idle", "early", "late", "KiB/session", "JVM MiB"),
         title="in real time, 100 ms chunks",
     )
     for sessions in sorted({row.sessions for row in rows}):
@@ -43,7 +44,10 @@ def _real_time(rows: Sequence[RealTime]) -> Table:
                 _median(group, lambda row: row.all_us_per_chunk),
                 _ratio(group, groups.get("bare"), lambda row: row.all_us_per_chunk),
                 _median(group, lambda row: row.all_us_per_chunk * 3600 / CHUNK_SECONDS / 1e6),
+                _median(group, lambda row: row.python_idle_mib),
+                _median(group, lambda row: row.python_early_mib),
                 _median(group, lambda row: row.python_rss_mib),
+                _median(group, lambda row: row.python_kib_per_session),
                 _median(group, lambda row: row.jvm_rss_mib),
             )
     return table
