@@ -135,9 +135,7 @@ class _DiscoverPartitions(beam.DoFn):
 
     def process(self, _: bytes, tracker: Any = _KNOWN, watermark: Any = _WATERMARK) -> Iterator[Any]:
         options, known, now = self._options, tracker.current_restriction(), time.time()
-        if known.listed and options.drain_request is not None:
-            tracker.try_claim(Listed(known, last=True))
-            return
+        draining = known.listed and options.drain_request is not None
         found: dict[str, int] | None
         try:
             found = find_topics(options.config, options.topics, options.topic_pattern)
@@ -149,7 +147,8 @@ class _DiscoverPartitions(beam.DoFn):
             self._failures.inc()
             _LOG.warning("Could not look for new partitions: %s", error)
             found, partitions = None, []
-        last = not self._goes_on(now)
+        # A drain is complete when every partition is left: also one that was added since the listing before.
+        last = not self._goes_on(now) or (draining and found is not None)
         if not tracker.try_claim(Listed(known.with_found(found or {}), last)):
             return
         # Records of a partition that is new were written since the listing before.

@@ -10,10 +10,12 @@ import uuid
 
 import apache_beam as beam
 import pytest
+from apache_beam.io.watermark_estimators import ManualWatermarkEstimator
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from kafka import KafkaProducer, TopicPartition
 
 from connectors.kafka.client import ClientConfig
+from connectors.kafka.discovery import KnownTopics
 from connectors.kafka.drain_requests import (
     DrainTopic,
     DrainWatch,
@@ -23,7 +25,8 @@ from connectors.kafka.drain_requests import (
 )
 from connectors.kafka.errors import UnknownTopic
 from connectors.kafka.offsets import GroupOffsets
-from connectors.kafka.source import ReadFromKafka
+from connectors.kafka.restrictions import DiscoveryRestrictions
+from connectors.kafka.source import ReadFromKafka, SourceOptions, _DiscoverPartitions
 from deploy.local.kafka import KafkaBroker
 from tests.integration.conftest import MakeTopic
 
@@ -98,6 +101,20 @@ def test_a_source_that_is_drained_ends_where_it_is_with_its_offsets_committed(
     consumer = config.consumer(group_id=group)
     assert [consumer.committed(TopicPartition(name, number)) for number in (0, 1)] == [4, 0]
     consumer.close()
+
+
+def test_a_partition_that_was_added_just_before_is_left_too(config: ClientConfig, topic: MakeTopic) -> None:
+    name, progress, group = topic(3), topic(1), f"drain-{uuid.uuid4().hex[:8]}"
+    options = SourceOptions(config, (name,), group_id=group, start="committed", drain=DrainTopic(progress, 0))
+    request_drain(config, progress)
+    deadline = time.monotonic() + 20
+    while options.drain_request is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    tracker = DiscoveryRestrictions().create_tracker(KnownTopics(True, ((name, 2),)))
+    watermark = ManualWatermarkEstimator(None)
+    found = list(_DiscoverPartitions(options).process(b"", tracker=tracker, watermark=watermark))
+    assert [partition[:3] for partition in found] == [(name, 2, 0)], "which leaves it at once"
+    tracker.check_done()
 
 
 def fail(element: object) -> None:
