@@ -12,6 +12,10 @@ over at once.
 
 kafka-python's consumer is not thread-safe: it is touched by the thread that holds the turn, and by nobody
 else.
+
+A poll that finds nothing ends in an exception within kafka-python, which keeps itself, and with it the frames
+of all callers, until the cyclic collector runs. So no caller of `read` may end with records among its local
+variables: all audio would stay for that long (measured: 100 sessions, 30 MB).
 """
 
 from __future__ import annotations
@@ -37,8 +41,10 @@ _POLL_SECONDS = 0.2
 """The longest single poll; a thread that must change the assignment waits for its end."""
 _FIRST_READ_SECONDS = 0.1
 """The first read of an empty partition must not hold up partitions that were not read yet."""
-_COLLECT_SECONDS = 0.025
+_COLLECT_SECONDS = 0.04
 """How often a partition that has data, and waits for its interval, looks for more, unless it is behind."""
+_FRESH_SECONDS = 0.005
+"""How long it waits for the answer to what it asks the broker then: under load there is one."""
 _BEHIND_RECORDS = 500
 _BUFFERED_RECORDS = 5_000
 _BUFFERED_BYTES = 16 * 1024 * 1024
@@ -125,6 +131,7 @@ class SharedConsumer:
         self._clock = clock
         self._turn = threading.Condition()
         self._busy = False
+        self._polled_at = float("-inf")
         self._wanted = 0
         self._consumer: Any = None
         self._feeds: dict[TopicPartition, _Feed] = {}
@@ -207,7 +214,9 @@ class SharedConsumer:
                 if until > now and not self._wanted and self._is_behind():
                     self._poll(min(_COLLECT_SECONDS, until - now))
                     continue
-                self._poll(0.0)  # what arrived while this partition waits for its interval
+                if now - self._polled_at >= _COLLECT_SECONDS:
+                    self._poll(_FRESH_SECONDS)
+                    continue
             if until <= now:
                 return
             if ready:
@@ -234,6 +243,7 @@ class SharedConsumer:
                 feed.returned_at = before.returned_at
             self._feeds[place] = feed
             self._assign(place, offset)
+            self._polled_at = float("-inf")  # nobody has polled for it
         return feed
 
     def _give_up(self, place: TopicPartition, feed: _Feed) -> None:
@@ -277,8 +287,10 @@ class SharedConsumer:
         finally:
             self._turn.acquire()
             self._busy = False
+            self._polled_at = self._clock()
             self._turn.notify_all()
         self._store(fetched, reached)
+        fetched.clear()  # see the module: this frame may live on
         if failure is not None:
             self._handle(failure)
 

@@ -234,7 +234,9 @@ class _ReadPartition(beam.DoFn):
             if finalize is not None:
                 finalizer.register(finalize)
         _advance(watermark, _watermark_after(batch, time.time()))
-        if batch.next_offset < stop and not ended:
+        ended = ended or batch.next_offset >= stop
+        del batch  # this frame may live on: see `shared_consumer`
+        if not ended:
             tracker.defer_remainder()
             return
         tracker.try_claim(Reached(stop))
