@@ -290,7 +290,6 @@ class SharedConsumer:
             self._polled_at = self._clock()
             self._turn.notify_all()
         self._store(fetched, reached)
-        fetched.clear()  # see the module: this frame may live on
         if failure is not None:
             self._handle(failure)
 
