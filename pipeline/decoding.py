@@ -26,7 +26,7 @@ from schemas.errors import (
     UnknownSchemaId,
     UnknownWireFormat,
 )
-from schemas.serde import Serde, SingleObjectSerde
+from schemas.serde import Serde, shared_serde
 from schemas.wire import VALUE_SCHEMA_ID_HEADER
 
 
@@ -39,7 +39,7 @@ class ChunkDecoder:
     """
 
     def __init__(self, serde: Serde | None = None, chunk_format: str = AVRO) -> None:
-        self._serde = serde or SingleObjectSerde("audio_chunk")
+        self._serde = serde or shared_serde("audio_chunk")
         self._decode = self._avro if chunk_format == AVRO else _raw
 
     def entries(self, records: Iterable[KafkaRecord]) -> Iterator[LogEntry]:

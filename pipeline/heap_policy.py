@@ -7,9 +7,10 @@ sets MALLOC_ARENA_MAX knows better, and where another program starts the workers
 that threads have by the time this is called stay. Elsewhere (musl, macOS) there is nothing to do.
 Source: mallopt(3), M_ARENA_MAX.
 
-Chunks and results leave no cycles behind, and each is some dozen objects, so that by Python's default the
-collector looks through the young ones many times a second, and through all of Beam's now and then: 70 ms in
-which nothing else runs. What is there before the first element is left out of that, and it runs rarely.
+Chunks and results leave no cycles behind (a poll of Kafka that finds nothing does), and each is some dozen
+objects, so that by Python's default the collector looks through the young ones many times a second, and
+through all of Beam's now and then: 70 ms in which nothing else runs. What is there before the first element
+is left out of that, and it runs rarely.
 """
 
 from __future__ import annotations

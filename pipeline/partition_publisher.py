@@ -37,7 +37,7 @@ from pipeline.encoding import OutputEncoder
 from pipeline.masking import Masked, mask
 from pipeline.progress import Publication, SessionProgress, SessionStep, publish
 from schemas.errors import RegistryError
-from schemas.serde import SingleObjectSerde
+from schemas.serde import shared_serde
 
 _LOG = logging.getLogger(__name__)
 
@@ -107,7 +107,7 @@ class PartitionPublisher:
         self._pause = pause
         self._clock = clock
         self._wall_ms = wall_ms
-        self._serde = SingleObjectSerde("session_progress")
+        self._serde = shared_serde("session_progress")
         self._markers: dict[str, SessionProgress] = {}
         self._lock = threading.Lock()
         self._queue: queue.SimpleQueue[tuple[SessionStep, Future[Published], float] | None] = (

@@ -57,7 +57,7 @@ from pipeline.state_weights import weigh_plain_values_plainly
 from pipeline.timer_schedule import firing_to_set
 from pipeline.unfinished_sessions import UnfinishedSessions, unfinished_sessions
 from pipeline.worker_setup import set_up_worker
-from schemas.serde import SingleObjectSerde
+from schemas.serde import shared_serde
 
 pin_beam_loggers()
 bound_arenas()
@@ -97,7 +97,7 @@ class TranscribeFn(beam.DoFn):
         )
         self._decoder = ChunkDecoder(settings.serdes.reader("audio_chunk"), settings.chunk_format)
         self._encoder = OutputEncoder(settings.topics, settings.serdes)
-        self._cursors = SingleObjectSerde("session_cursor")
+        self._cursors = shared_serde("session_cursor")
         self._unfinished: UnfinishedSessions = unfinished_sessions(settings)
         self._checked: set[str] = set()
 

@@ -15,7 +15,7 @@ from connectors.kafka.drain_requests import DRAIN_KEY
 from connectors.kafka.records import KafkaRecord
 from pipeline.progress import SessionProgress
 from pipeline.settings import JobSettings
-from schemas.serde import SingleObjectSerde
+from schemas.serde import shared_serde
 
 
 class UnfinishedSessions:
@@ -48,7 +48,7 @@ class UnfinishedSessions:
 
 def read_markers(settings: JobSettings) -> list[SessionProgress]:
     """All markers of the job's progress topic. Raises KafkaConnectorError."""
-    serde = SingleObjectSerde("session_progress")
+    serde = shared_serde("session_progress")
     table = read_table(settings.kafka, settings.topics.progress, setting=PROGRESS_TOPIC)
     values = (
         value for partition in table.values.values() for key, value in partition.items() if key != DRAIN_KEY

@@ -11,6 +11,7 @@ did not know get their defaults. https://avro.apache.org/docs/1.12.0/specificati
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any, Protocol
 
 import schemas
@@ -18,7 +19,7 @@ from schemas.codec import RecordCodec, Schema, parse_writer, schema_fingerprint
 from schemas.errors import MalformedRecord, NotSingleObjectEncoded, UnknownFingerprint
 from schemas.wire import MARKER, SINGLE_OBJECT_BYTES, looks_registered
 
-__all__ = ["Schema", "Serde", "SingleObjectSerde", "schema_fingerprint"]
+__all__ = ["Schema", "Serde", "SingleObjectSerde", "schema_fingerprint", "shared_serde"]
 
 
 class Serde(Protocol):
@@ -78,3 +79,9 @@ class SingleObjectSerde:
             f"{writer['name']} {key.hex()}" for key, writer in self._writers.items() if writer is not None
         )
         return (f"{self.name} {self.fingerprint.hex()}", *others)
+
+
+@cache
+def shared_serde(schema_name: str) -> SingleObjectSerde:
+    """The process's one serde for a name that `schemas.load` knows; parsed schemas are large."""
+    return SingleObjectSerde(schema_name)

@@ -12,7 +12,7 @@ import schemas
 from schemas.registry import SchemaRegistry, shared_registry
 from schemas.registry_serde import RegistrySerde
 from schemas.registry_settings import RegistrySettings
-from schemas.serde import Serde, SingleObjectSerde
+from schemas.serde import Serde, shared_serde
 from schemas.subjects import TOPIC_NAME, subject_name
 
 
@@ -30,7 +30,7 @@ class SerdeSettings:
     def writer(self, schema_name: str, topic: str) -> Serde:
         """A serde for the values of `topic`. Raises UnknownSchema."""
         if self.registry is None:
-            return SingleObjectSerde(schema_name)
+            return shared_serde(schema_name)
         return RegistrySerde(
             schema_name,
             shared_registry(self.registry),
@@ -41,7 +41,7 @@ class SerdeSettings:
     def reader(self, schema_name: str) -> Serde:
         """A serde that reads records of the schema, whatever topic they are in. Raises UnknownSchema."""
         if self.registry is None:
-            return SingleObjectSerde(schema_name)
+            return shared_serde(schema_name)
         return RegistrySerde(schema_name, shared_registry(self.registry))
 
     def subject(self, schema_name: str, topic: str) -> str:
