@@ -22,7 +22,7 @@ from functools import cache
 
 _M_ARENA_MAX = -8
 _ARENAS = 2
-_COLLECTOR_THRESHOLDS = (20_000, 10, 20)
+_COLLECTOR_THRESHOLDS = (5_000, 5, 5)
 
 
 def bound_arenas() -> bool:
@@ -38,7 +38,7 @@ def bound_arenas() -> bool:
 
 @cache
 def calm_collector() -> None:
-    """Let the cyclic collector pass over what exists now, and run after 20,000 new objects; done once."""
+    """Let the cyclic collector pass over what exists now, and run after 5,000 new objects; done once."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_COLLECTOR_THRESHOLDS)

@@ -4,6 +4,8 @@ contradict?
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from pipeline.elements import FORMAT_CHANGED, SAMPLE_RATE_MISMATCH, AudioChunk, AudioFormat
 from pipeline.errors import ChunkRejected
 
@@ -11,6 +13,14 @@ from pipeline.errors import ChunkRejected
 # off by a half or more (8,000 declared for 16,000) shows within a second or two all the same.
 _TOLERANCE_MS = 250.0
 _TOLERANCE_SHARE = 0.25
+
+
+class _Heard(NamedTuple):
+    """What is kept of a chunk: not its audio."""
+
+    sequence: int
+    media_offset_ms: int | None
+    samples: int
 
 
 class FormatJudge:
@@ -22,8 +32,8 @@ class FormatJudge:
 
     def __init__(self, session_format: AudioFormat) -> None:
         self._format = session_format
-        self._first: AudioChunk | None = None  # of the run of chunks that follow one another
-        self._last: AudioChunk | None = None
+        self._first: _Heard | None = None  # of the run of chunks that follow one another
+        self._last: _Heard | None = None
         self._samples = 0  # of the run, without its last chunk
 
     def check(self, chunk: AudioChunk) -> ChunkRejected | None:
@@ -35,12 +45,12 @@ class FormatJudge:
         return self._check_duration(chunk)
 
     def _extend_run(self, chunk: AudioChunk) -> None:
-        last = self._last
+        last, heard = self._last, _Heard(chunk.sequence, chunk.media_offset_ms, chunk.samples)
         if last is not None and chunk.sequence == last.sequence + 1 and last.media_offset_ms is not None:
             self._samples += last.samples
         else:
-            self._first, self._samples = chunk, 0
-        self._last = chunk
+            self._first, self._samples = heard, 0
+        self._last = heard
 
     def _check_format(self, chunk: AudioChunk) -> ChunkRejected | None:
         rate, session_rate = chunk.format.sample_rate_hertz, self._format.sample_rate_hertz

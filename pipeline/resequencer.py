@@ -12,9 +12,9 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum, auto
-from itertools import islice
 from zlib import crc32
 
+from pipeline.chunk_memory import ChunkMemory
 from pipeline.elements import AudioChunk
 from pipeline.timeline import Position
 
@@ -70,7 +70,9 @@ class Resequencer:
     ) -> None:
         self._held: dict[int, Held] = {}
         self._held_samples = 0
-        self._seen = {_key(epoch, f.sequence): f.crc32 for f in fingerprints}  # the oldest first
+        self._seen = ChunkMemory(_REMEMBERED_CHUNKS)
+        for fingerprint in fingerprints:  # the oldest first
+            self._seen.add(epoch, fingerprint.sequence, fingerprint.crc32)
         self._holes = deque(((epoch, hole) for hole in holes), maxlen=_REMEMBERED_HOLES)
 
     def judge(self, chunk: AudioChunk, expected: Position) -> Verdict:
@@ -81,7 +83,7 @@ class Resequencer:
                 same = crc32(self._held[sequence].chunk.payload) == crc32(chunk.payload)
                 return Verdict.DUPLICATE if same else Verdict.REUSED
             return Verdict.NEXT if sequence == expected.sequence else Verdict.AHEAD
-        known = self._seen.get(_key(expected.epoch, sequence))
+        known = self._seen.crc_of(expected.epoch, sequence)
         if known == crc32(chunk.payload):
             return Verdict.DUPLICATE
         given_up = any(
@@ -96,11 +98,7 @@ class Resequencer:
 
     def remember(self, chunk: AudioChunk, epoch: int) -> None:
         """The chunk has been put on the timeline."""
-        key = _key(epoch, chunk.sequence)
-        self._seen.pop(key, None)  # so that it becomes the newest
-        self._seen[key] = crc32(chunk.payload)
-        while len(self._seen) > _REMEMBERED_CHUNKS:
-            del self._seen[next(iter(self._seen))]
+        self._seen.add(epoch, chunk.sequence, crc32(chunk.payload))
 
     def give_up(self, epoch: int, from_sequence: int, to_sequence: int) -> None:
         """What comes of these sequences from now on is late."""
@@ -150,11 +148,8 @@ class Resequencer:
 
     def fingerprints(self, epoch: int, before_sequence: int) -> tuple[Fingerprint, ...]:
         """The last chunks of the epoch before that sequence."""
-        first, end = _key(epoch, 0), _key(epoch, before_sequence)
-        found = (
-            Fingerprint(key - first, crc) for key, crc in reversed(self._seen.items()) if first <= key < end
-        )
-        return tuple(islice(found, _REMEMBERED_IN_CURSOR))[::-1]
+        newest = self._seen.newest(epoch, before_sequence, _REMEMBERED_IN_CURSOR)
+        return tuple(Fingerprint(sequence, crc) for sequence, crc in newest)
 
     def holes(self, epoch: int, before_sequence: int) -> tuple[Hole, ...]:
         """The holes of the epoch that were given up before that sequence."""
@@ -163,10 +158,3 @@ class Resequencer:
             for of_epoch, hole in self._holes
             if of_epoch == epoch and hole.from_sequence < before_sequence
         )
-
-
-def _key(epoch: int, sequence: int) -> int:
-    """One number for both: half a thousand of them are remembered for each session, and tuples take twice as
-    much memory.
-    """
-    return (epoch << 63) + sequence

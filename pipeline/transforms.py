@@ -26,7 +26,7 @@ from connectors.kafka.client import ClientConfig
 from connectors.kafka.drain_requests import drain_watch
 from connectors.kafka.records import NO_TIMESTAMP, KafkaRecord
 from pipeline.backoff import full_jitter
-from pipeline.bundle_metrics import report_no_zeros
+from pipeline.bundle_metrics import report_no_zeros, sample_no_times
 from pipeline.commands import (
     EmitFinal,
     EmitPartial,
@@ -63,6 +63,7 @@ pin_beam_loggers()
 bound_arenas()
 weigh_plain_values_plainly()
 report_no_zeros()
+sample_no_times()
 
 STEPS = "steps"
 PARTIALS = "partials"

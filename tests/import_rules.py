@@ -116,6 +116,7 @@ PURE = frozenset(
         "pipeline.stream_state",
         "pipeline.stream_view",
         "pipeline.timeline",
+        "pipeline.chunk_memory",
         "pipeline.timer_schedule",
         "pipeline.transcript_text",
         "pipeline.transcripts",

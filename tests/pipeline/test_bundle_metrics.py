@@ -1,7 +1,8 @@
-"""Beam's metrics are the same without the zeros that its bundles would report."""
+"""Beam's metrics are the same without the zeros that its bundles would report, and without times of steps."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,10 +16,12 @@ from apache_beam.metrics.monitoring_infos import (
     int64_distribution,
     int64_gauge,
 )
+from apache_beam.runners.worker import statesampler
 from apache_beam.runners.worker.bundle_processor import BundleProcessor
+from apache_beam.utils.counters import CounterFactory
 
 import pipeline.transforms  # noqa: F401 - a worker imports it, and from then on zeros are left out
-from pipeline.bundle_metrics import adds_nothing, report_no_zeros
+from pipeline.bundle_metrics import adds_nothing, report_no_zeros, sample_no_times
 
 
 class Counting(beam.DoFn):
@@ -69,6 +72,28 @@ def test_metrics_of_a_job_are_as_they_were(monkeypatch: pytest.MonkeyPatch) -> N
 )
 def test_what_adds_nothing(info: Any, expected: bool) -> None:
     assert adds_nothing(info) is expected
+
+
+def test_no_thread_samples_a_bundle() -> None:
+    sampler = statesampler.StateSampler("stage", CounterFactory())
+    before = threading.active_count()
+    sampler.start()
+    assert threading.active_count() == before
+    assert statesampler.get_current_tracker() is sampler
+    with sampler.scoped_state("step", "process"):
+        assert sampler.get_info().state_name.step_name == "step"
+    sampler.stop_if_still_running()
+    sampler.stop_if_still_running()
+    assert statesampler.get_current_tracker() is None
+    sampler.reset()
+    sampler.start()
+    sampler.stop()
+
+
+def test_a_beam_with_another_sampler_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert sample_no_times()
+    monkeypatch.setattr(statesampler, "StateSampler", object)
+    assert not sample_no_times()
 
 
 def test_it_is_done_once() -> None:
