@@ -7,10 +7,12 @@ sets MALLOC_ARENA_MAX knows better, and where another program starts the workers
 that threads have by the time this is called stay. Elsewhere (musl, macOS) there is nothing to do.
 Source: mallopt(3), M_ARENA_MAX.
 
-Chunks and results leave no cycles behind (a poll of Kafka that finds nothing does), and each is some dozen
-objects, so that by Python's default the collector looks through the young ones many times a second, and
-through all of Beam's now and then: 70 ms in which nothing else runs. What is there before the first element
-is left out of that, and it runs rarely.
+Chunks and results leave no cycles behind, and each is some dozen objects, so that by Python's default the
+collector looks through the young ones many times a second, and through all of Beam's now and then: 70 ms in
+which nothing else runs. What is there before the first element is left out of that, and it runs rarely. But
+the old ones have their turn every few minutes: polls of Kafka that find nothing do leave cycles, with answers
+of the broker in them, and those that were young when it last ran made a worker of 25 sessions grow by 40 MB
+in half an hour (thresholds of 20,000, 10 and 20).
 """
 
 from __future__ import annotations

@@ -66,4 +66,4 @@ def test_the_collector_passes_over_what_was_there_and_runs_after_many_objects() 
         "print(frozen > 1000, gc.get_freeze_count() == frozen, gc.get_threshold()[0], gc.isenabled())"
     )
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert answer.stdout.split() == ["True", "True", "20000", "True"]
+    assert answer.stdout.split() == ["True", "True", "5000", "True"]
