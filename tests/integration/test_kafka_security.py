@@ -248,7 +248,11 @@ def test_a_password_that_changes_under_a_producer_that_stays(
 def test_a_token_file_that_is_replaced_under_a_producer_that_stays(
     cluster: SecuredKafka, quiet_logs: pytest.LogCaptureFixture
 ) -> None:
-    """The broker ends a session with its token; the client logs in anew before."""
+    """The broker ends a session with its token; the client logs in anew before.
+
+    kafka-python may send a request while it does, which the broker answers with IllegalSaslState: then it
+    connects anew. An old token would be refused as such.
+    """
     path = cluster.write_token("rotating", 4)
     config = ClientConfig.build(cluster.address(SASL_SSL), properties=cluster.oauth(path.as_uri()))
     publisher = Publisher(config)
@@ -258,7 +262,7 @@ def test_a_token_file_that_is_replaced_under_a_producer_that_stays(
         cluster.write_token("rotating", 4)
         time.sleep(0.3)
     publisher.close()
-    assert "re-authentication failed" not in quiet_logs.text
+    assert "SaslAuthenticationFailed" not in quiet_logs.text
 
 
 def test_a_client_certificate_that_is_replaced_counts_for_the_next_connection(cluster: SecuredKafka) -> None:
