@@ -11,8 +11,9 @@ Chunks and results leave no cycles behind, and each is some dozen objects, so th
 collector looks through the young ones many times a second, and through all of Beam's now and then: 70 ms in
 which nothing else runs. What is there before the first element is left out of that, and it runs rarely. But
 the old ones have their turn every few minutes: polls of Kafka that find nothing do leave cycles, with answers
-of the broker in them, and those that were young when it last ran made a worker of 25 sessions grow by 40 MB
-in half an hour (thresholds of 20,000, 10 and 20).
+of the broker in them. A worker of 25 sessions grew to 255 MB in half an hour with thresholds of 20,000, 10
+and 20, by which the old ones were hardly ever looked at; with a full collection each minute it stood at 213
+(eight minutes).
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """When a session's timer is set, and to which moment: one that many sessions share.
 
 Every bundle of Beam's Python worker costs some milliseconds, whatever is in it. A hundred sessions whose
-timers fire each at a moment of its own fill fifty bundles a second with them; at moments that they share they
-fill four. So the timer of a session is late by up to a quarter of a second, or by a twentieth where it is to
-fire soon.
+timers fire each at a moment of its own can fill fifty bundles of 20 ms a second with them; at moments that
+they share, four. So the timer of a session is late by up to a quarter of a second, or by a twentieth where it
+is to fire soon.
 """
 
 from __future__ import annotations
