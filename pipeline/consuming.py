@@ -26,12 +26,12 @@ offsets that are committed when the caller says so, after it has stored what it 
                     close(summary)
             finals.commit()
 
-`read_sessions` reads up to the end of the topics and gives whole sessions (`pipeline.transcripts`), which
-know whether they are complete.
+`read_sessions` reads up to the end of the topics and gives whole sessions (`pipeline.output.transcripts`),
+which know whether they are complete.
 
 Everything is read with `read_committed`. Each consumer reads all partitions, new ones included, and takes no
 part in a group's sharing of them; an application that needs that subscribes with its own Kafka client and
-decodes by `SerdeSettings.reader("final_transcript")` and `pipeline.output_values.final_of`.
+decodes by `SerdeSettings.reader("final_transcript")` and `pipeline.output.output_values.final_of`.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ from connectors.kafka.records import KafkaRecord
 from connectors.kafka.topic_follower import TopicFollower
 from pipeline.elements import FinalTranscript
 from pipeline.errors import SettingsError, UnreadableRecord
-from pipeline.output_values import SessionEnded, final_of, session_ended_of
-from pipeline.transcripts import Event, Novelty, SegmentLedger, SegmentReceived, Transcripts
+from pipeline.output.output_values import SessionEnded, final_of, session_ended_of
+from pipeline.output.transcripts import Event, Novelty, SegmentLedger, SegmentReceived, Transcripts
 from schemas.errors import UndecodableRecord
 from schemas.serdes import SerdeSettings
 from schemas.wire import VALUE_SCHEMA_ID_HEADER

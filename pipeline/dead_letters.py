@@ -8,7 +8,7 @@ from typing import Any
 import apache_beam as beam
 
 from connectors.kafka.sink import DEAD_LETTER, UNDELIVERABLE, UndeliverableRecord, WriteToKafka
-from pipeline.encoding import OutputEncoder, OutputRecord
+from pipeline.output.encoding import OutputEncoder, OutputRecord
 from pipeline.settings import JobSettings
 
 

@@ -12,10 +12,10 @@ from connectors.kafka.sink import WriteToKafka
 from connectors.kafka.source import ReadFromKafka
 from pipeline.dead_letters import PublishDeadLetters
 from pipeline.keying import DEAD_LETTERS, KeyBySession
+from pipeline.output.unfinished_sessions import resume_offsets
 from pipeline.publishing import PublishSessions
 from pipeline.settings import JobSettings
 from pipeline.transforms import PARTIALS, STEPS, TranscribeSessions
-from pipeline.unfinished_sessions import resume_offsets
 
 
 def build(pipeline: beam.Pipeline, settings: JobSettings) -> None:

@@ -8,14 +8,14 @@ from typing import Any
 import apache_beam as beam
 
 from connectors.kafka.records import KafkaRecord
-from pipeline.decoding import session_id_of
+from pipeline.audio.decoding import session_id_of
 from pipeline.elements import MISSING_KEY
-from pipeline.encoding import OutputEncoder
 from pipeline.errors import ChunkRejected
-from pipeline.job_metrics import count
-from pipeline.outputs import stage_of
+from pipeline.observability.job_metrics import count
+from pipeline.output.encoding import OutputEncoder
+from pipeline.output.outputs import stage_of
 from pipeline.settings import JobSettings
-from pipeline.worker_setup import set_up_worker
+from pipeline.worker.worker_setup import set_up_worker
 
 DEAD_LETTERS = "dead_letters"
 

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipeline.exposure import KEPT_OFF, refuse_exposure
-from pipeline.near_misses import refuse_near_misses
+from pipeline.checks.exposure import KEPT_OFF, refuse_exposure
+from pipeline.checks.near_misses import refuse_near_misses
 
 _DEFAULTS = {
     "--max_cache_memory_usage_mb": "100",

@@ -18,11 +18,11 @@ from apache_beam.typehints import KV
 
 from connectors.kafka.errors import DeliveryFailed, PartitionsChanged
 from connectors.kafka.partitions import partition_for
-from pipeline.job_metrics import count, measure
-from pipeline.partition_publisher import PartitionPublisher, Published
-from pipeline.progress import SessionStep
+from pipeline.observability.job_metrics import count, measure
+from pipeline.output.partition_publisher import PartitionPublisher, Published
+from pipeline.output.progress import SessionStep
+from pipeline.output.shared_publishers import publisher_for
 from pipeline.settings import JobSettings
-from pipeline.shared_publishers import publisher_for
 
 _GRACE_SECONDS = 15.0
 """How much longer than Kafka's delivery timeout a bundle waits: to take a partition over, too."""

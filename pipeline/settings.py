@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from connectors.kafka.client import ClientConfig
 from connectors.kafka.drain_requests import DrainTopic
 from connectors.kafka.properties import is_secret
+from pipeline.audio.raw_chunks import AVRO
 from pipeline.elements import SessionSettings
-from pipeline.json_logs import TEXT
-from pipeline.limits import SessionLimits
-from pipeline.masking import PHI
-from pipeline.metrics_settings import MetricsSettings
-from pipeline.raw_chunks import AVRO
-from pipeline.service import ServiceSettings
-from pipeline.stream_slots import MAX_LIVE_STREAMS, MAX_OPENS_PER_SECOND
+from pipeline.engine.limits import SessionLimits
+from pipeline.observability.json_logs import TEXT
+from pipeline.observability.metrics_settings import MetricsSettings
+from pipeline.output.masking import PHI
+from pipeline.worker.service import ServiceSettings
+from pipeline.worker.stream_slots import MAX_LIVE_STREAMS, MAX_OPENS_PER_SECOND
 from schemas.serdes import SerdeSettings
 
 AT_LEAST_ONCE, EXACTLY_ONCE = "at-least-once", "exactly-once"

@@ -25,9 +25,9 @@ from connectors.kafka.audio_log import AudioLog
 from connectors.kafka.client import ClientConfig
 from connectors.kafka.drain_requests import drain_watch
 from connectors.kafka.records import NO_TIMESTAMP, KafkaRecord
-from pipeline.backoff import full_jitter
-from pipeline.bundle_metrics import report_no_zeros, sample_no_times
-from pipeline.commands import (
+from pipeline.audio.decoding import ChunkDecoder
+from pipeline.elements import AudioChunk
+from pipeline.engine.commands import (
     EmitFinal,
     EmitPartial,
     EmitSessionEnded,
@@ -36,27 +36,27 @@ from pipeline.commands import (
     Reject,
     RejectSession,
 )
-from pipeline.cursor import SessionCursor
-from pipeline.decoding import ChunkDecoder
-from pipeline.elements import AudioChunk
-from pipeline.encoding import OutputEncoder, OutputRecord, now_ms
+from pipeline.engine.cursor import SessionCursor
+from pipeline.engine.session import Session, opening_cursor
 from pipeline.errors import ChunkRejected
-from pipeline.heap_policy import bound_arenas
-from pipeline.job_metrics import count, measure, show_levels
 from pipeline.keying import DEAD_LETTERS
-from pipeline.letter_selection import range_message
-from pipeline.live_outputs import Measured, Output
-from pipeline.live_session import LiveSession
-from pipeline.live_streams import Runtime, runtime
-from pipeline.log_policy import pin_beam_loggers
-from pipeline.outputs import final_record, session_ended_record, stage_of
-from pipeline.progress import Opening, SessionStep
-from pipeline.session import Session, opening_cursor
+from pipeline.letters.letter_selection import range_message
+from pipeline.observability.job_metrics import count, measure, show_levels
+from pipeline.observability.log_policy import pin_beam_loggers
+from pipeline.output.encoding import OutputEncoder, OutputRecord, now_ms
+from pipeline.output.outputs import final_record, session_ended_record, stage_of
+from pipeline.output.progress import Opening, SessionStep
+from pipeline.output.unfinished_sessions import UnfinishedSessions, unfinished_sessions
 from pipeline.settings import JobSettings
-from pipeline.state_weights import weigh_plain_values_plainly
-from pipeline.timer_schedule import firing_to_set
-from pipeline.unfinished_sessions import UnfinishedSessions, unfinished_sessions
-from pipeline.worker_setup import set_up_worker
+from pipeline.worker.backoff import full_jitter
+from pipeline.worker.bundle_metrics import report_no_zeros, sample_no_times
+from pipeline.worker.heap_policy import bound_arenas
+from pipeline.worker.live_outputs import Measured, Output
+from pipeline.worker.live_session import LiveSession
+from pipeline.worker.live_streams import Runtime, runtime
+from pipeline.worker.state_weights import weigh_plain_values_plainly
+from pipeline.worker.timer_schedule import firing_to_set
+from pipeline.worker.worker_setup import set_up_worker
 from schemas.serde import shared_serde
 
 pin_beam_loggers()

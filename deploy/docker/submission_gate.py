@@ -15,7 +15,7 @@ import time
 from collections.abc import Sequence
 
 from pipeline.errors import FlinkRefused, FlinkUnreachable
-from pipeline.flink_rest import all_jobs
+from pipeline.jobs.flink_rest import all_jobs
 
 _TIMEOUT_SECONDS = 5.0
 _POLL_SECONDS = 2.0

@@ -27,7 +27,7 @@ from deploy.local.java import class_path, java_executable
 from deploy.local.processes import ChildProcess, accepts_connections, tail_of
 from deploy.local.server import LocalServer
 from deploy.local.worker import LOG_DIRECTORY_VARIABLE
-from pipeline.flink_rest import FlinkJob, cancel, jobs_at
+from pipeline.jobs.flink_rest import FlinkJob, cancel, jobs_at
 
 _MAIN_CLASS = "org.apache.beam.runners.flink.FlinkJobServerDriver"
 _SERVICES = ("job", "artifact", "expansion")

@@ -31,7 +31,7 @@ from deploy.local.java import class_path, java_executable
 from deploy.local.processes import ChildProcess, accepts_connections, tail_of
 from deploy.local.server import LocalServer
 from deploy.local.worker import LOG_DIRECTORY_VARIABLE
-from pipeline.flink_rest import FlinkJob, cancel, jobs_at, task_managers, wait_for
+from pipeline.jobs.flink_rest import FlinkJob, cancel, jobs_at, task_managers, wait_for
 
 _JOB_MANAGER = "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint"
 _TASK_MANAGER = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"

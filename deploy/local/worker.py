@@ -6,9 +6,9 @@ hands them to the SDK in its environment variables, and becomes the SDK harness.
 the worker is this very virtual environment.
 
 The runner throws the worker's output away, so with MEDSTREAM_WORKER_LOG_DIR set it goes to a file there,
-one a process; MEDSTREAM_LOG_FORMAT=json makes its log JSON lines (`pipeline.json_logs`). A worker also ends
-when the runner that started it is gone, even by kill -9, where the SDK alone would hang on its broken
-connections.
+one a process; MEDSTREAM_LOG_FORMAT=json makes its log JSON lines (`pipeline.observability.json_logs`). A
+worker also ends when the runner that started it is gone, even by kill -9, where the SDK alone would hang on
+its broken connections.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline import json_logs
-from pipeline.heap_policy import bound_arenas
+from pipeline.observability import json_logs
+from pipeline.worker.heap_policy import bound_arenas
 
 LOG_DIRECTORY_VARIABLE = "MEDSTREAM_WORKER_LOG_DIR"
 

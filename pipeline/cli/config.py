@@ -12,11 +12,11 @@ from rich.table import Table
 from rich.text import Text
 from typer.main import get_command
 
+from pipeline.checks.near_misses import refuse_near_misses
 from pipeline.cli import run
 from pipeline.cli.like_run import CONTEXT_SETTINGS, LikeRun, option_names, run_options, run_parameters
 from pipeline.cli.resolved import Resolved, misspelt_variables, resolved_settings
 from pipeline.cli.settings_example import example
-from pipeline.near_misses import refuse_near_misses
 
 app = typer.Typer(
     help="The settings of a job: show what holds and why, print a file to start with.",

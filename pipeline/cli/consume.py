@@ -25,15 +25,15 @@ from pipeline.cli.topic_options import (
     Until,
 )
 from pipeline.consuming import FAIL, FinalsConsumer
-from pipeline.output_values import SessionEnded
-from pipeline.transcript_text import (
+from pipeline.output.output_values import SessionEnded
+from pipeline.output.transcript_text import (
     final_json,
     final_lines_of_session,
     masked_final_json,
     session_ended_json,
     session_ended_line,
 )
-from pipeline.transcripts import Event
+from pipeline.output.transcripts import Event
 
 app = typer.Typer()
 

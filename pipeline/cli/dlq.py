@@ -17,6 +17,7 @@ from rich.table import Table
 
 from connectors.kafka.client import ClientConfig
 from connectors.kafka.positions import parse_timestamp_ms
+from pipeline.audio.raw_chunks import AVRO
 from pipeline.cli.kafka_options import CommandConfig, KafkaProperty, properties_of
 from pipeline.cli.registry_options import SchemaRegistryConfig, SchemaRegistryUrl, serde_settings
 from pipeline.cli.service_options import Insecure
@@ -25,10 +26,10 @@ from pipeline.cli.topic_options import BootstrapServers, OnLostOffsets
 from pipeline.consuming import FAIL, SKIP
 from pipeline.elements import DeadLetter
 from pipeline.errors import SettingsError
-from pipeline.letter_retry import Plan, ReadAgain, Step, check_ended, plan_retry
-from pipeline.letter_selection import ReasonCount, Selection, by_reason, each_once
-from pipeline.letter_sending import LetterSender, read_dead_letters
-from pipeline.letter_text import (
+from pipeline.letters.letter_retry import Plan, ReadAgain, Step, check_ended, plan_retry
+from pipeline.letters.letter_selection import ReasonCount, Selection, by_reason, each_once
+from pipeline.letters.letter_sending import LetterSender, read_dead_letters
+from pipeline.letters.letter_text import (
     json_lines,
     letter_line,
     letter_lines,
@@ -38,7 +39,6 @@ from pipeline.letter_text import (
     reason_lines,
     reason_record,
 )
-from pipeline.raw_chunks import AVRO
 from schemas.serdes import SerdeSettings
 
 app = typer.Typer(

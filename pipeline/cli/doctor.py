@@ -1,7 +1,7 @@
 """`medstream doctor`: try everything that a job needs, and say of each thing what was tried, found and to do.
 
-The checks are those that `medstream run` makes before it submits (`pipeline/preflight.py`), and a few that
-only somebody who looks for a fault wants. Nothing is written, created or registered.
+The checks are those that `medstream run` makes before it submits (`pipeline/checks/preflight.py`), and a few
+that only somebody who looks for a fault wants. Nothing is written, created or registered.
 """
 
 from __future__ import annotations
@@ -19,7 +19,13 @@ from rich.table import Table
 from rich.text import Text
 
 from connectors.kafka.client import ClientConfig
-from pipeline.checks import FORESEEN, Check, Doubtful, NotPossible, Outcome, Result, examine
+from pipeline.checks.check import FORESEEN, Check, Doubtful, NotPossible, Outcome, Result, examine
+from pipeline.checks.kafka_checks import KafkaChecks
+from pipeline.checks.near_misses import refuse_near_misses
+from pipeline.checks.registered_schemas import schemas_of_topics
+from pipeline.checks.registry_check import RegistryChecks
+from pipeline.checks.runner_checks import exposure_checks, protocol_checks, runner_checks, worker_checks
+from pipeline.checks.service_checks import ServiceChecks
 from pipeline.cli import logs
 from pipeline.cli.beam_flags import beam_flag, beam_flags
 from pipeline.cli.job_options import (
@@ -31,12 +37,6 @@ from pipeline.cli.job_options import (
 )
 from pipeline.cli.like_run import CONTEXT_SETTINGS, LikeRun, option_names, run_options
 from pipeline.cli.resolved import misspelt_variables
-from pipeline.kafka_checks import KafkaChecks
-from pipeline.near_misses import refuse_near_misses
-from pipeline.registered_schemas import schemas_of_topics
-from pipeline.registry_check import RegistryChecks
-from pipeline.runner_checks import exposure_checks, protocol_checks, runner_checks, worker_checks
-from pipeline.service_checks import ServiceChecks
 from pipeline.settings import EXACTLY_ONCE, Topics, travelling_secrets
 from schemas.serdes import SerdeSettings
 

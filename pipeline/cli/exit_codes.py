@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipeline.failures import FailureKind
+from pipeline.engine.failures import FailureKind
 
 OK, USAGE, INTERRUPTED = 0, 2, 130
 

@@ -33,7 +33,7 @@ from pipeline.errors import SettingsError
 from pipeline.export.formats import FORMATS, file_name
 from pipeline.export.lines import read_lines
 from pipeline.export.plain_text import completeness
-from pipeline.transcripts import SessionTranscript, Transcripts
+from pipeline.output.transcripts import SessionTranscript, Transcripts
 
 app = typer.Typer()
 

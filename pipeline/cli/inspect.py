@@ -14,10 +14,10 @@ import typer
 
 from connectors.kafka.errors import DamagedRecording
 from connectors.kafka.recording import RecordingReader
+from pipeline.audio.raw_chunks import AVRO
 from pipeline.cli.progress_bars import progress_bar
 from pipeline.cli.source_options import ChunkFormat, check_chunk_format
 from pipeline.errors import SettingsError
-from pipeline.raw_chunks import AVRO
 
 app = typer.Typer()
 _SHOW_RECORDS = 1000
@@ -55,8 +55,8 @@ def inspect(
 
 def _read(file: Path, chunk_format: str) -> tuple[str, str, dict[str, Any]]:
     """The recording's state, what is wrong with it, and all there is to tell."""
-    from pipeline.decoding import ChunkDecoder  # with soundfile a tenth of a second
-    from pipeline.recording_report import RecordingReport
+    from pipeline.audio.decoding import ChunkDecoder  # with soundfile a tenth of a second
+    from pipeline.recordings.recording_report import RecordingReport
 
     decode = ChunkDecoder(chunk_format=chunk_format).decode
     report, problem, state = RecordingReport(decode), "", WHOLE
@@ -120,7 +120,7 @@ def _line(one: dict[str, Any], width: int) -> str:
 
 
 def _export(file: Path, session: str, output: Path, chunk_format: str) -> None:
-    from pipeline.session_audio import export_audio
+    from pipeline.recordings.session_audio import export_audio
 
     with RecordingReader(file) as reader:
         found = export_audio(reader, session, output, chunk_format)

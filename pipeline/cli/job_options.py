@@ -17,11 +17,11 @@ from pipeline.cli.registry_options import serde_settings
 from pipeline.cli.session_options import accepts_restart, check_limits
 from pipeline.cli.source_options import check_chunk_format, check_discovery, check_start, check_stop
 from pipeline.elements import SessionSettings
+from pipeline.engine.limits import SessionLimits
 from pipeline.errors import SettingsError
-from pipeline.limits import SessionLimits
-from pipeline.metrics_settings import MetricsSettings
-from pipeline.service import ServiceSettings
+from pipeline.observability.metrics_settings import MetricsSettings
 from pipeline.settings import DELIVERIES, JobSettings, Topics
+from pipeline.worker.service import ServiceSettings
 from schemas.serdes import SerdeSettings
 
 Options = Mapping[str, Any]

@@ -15,15 +15,15 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from pipeline import job_control
 from pipeline.cli.job_options import job_topics, kafka_config
 from pipeline.cli.like_run import LikeRun, run_options
 from pipeline.cli.progress_bars import progress_bar
 from pipeline.cli.settings_file import ConfigFile
 from pipeline.errors import PipelineError, SettingsError
-from pipeline.flink_rest import Checkpoints, FlinkJob, all_jobs, checkpoints
-from pipeline.service import ServiceSettings
+from pipeline.jobs import job_control
+from pipeline.jobs.flink_rest import Checkpoints, FlinkJob, all_jobs, checkpoints
 from pipeline.settings import JobSettings
+from pipeline.worker.service import ServiceSettings
 
 app = typer.Typer(
     help="Jobs of a Flink cluster: list them, take savepoints, stop, drain or cancel one.",

@@ -8,7 +8,7 @@ import typer
 
 from pipeline.cli import logs
 from pipeline.errors import SettingsError
-from pipeline.json_logs import FORMAT_VARIABLE, FORMATS
+from pipeline.observability.json_logs import FORMAT_VARIABLE, FORMATS
 
 LogLevel: TypeAlias = Annotated[
     str, typer.Option(help="DEBUG, INFO, WARNING or ERROR.", envvar="MEDSTREAM_LOG_LEVEL")

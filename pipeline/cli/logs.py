@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 
-from pipeline import json_logs
+from pipeline.observability import json_logs
 
 _RETRYING_CLIENTS = ("kafka", "botocore")
 _BEAM_NOISE = (

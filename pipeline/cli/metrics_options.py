@@ -7,7 +7,7 @@ from typing import Annotated, Any, TypeAlias
 
 import typer
 
-from pipeline.metrics_settings import PORTS
+from pipeline.observability.metrics_settings import PORTS
 
 
 def _option(text: str, environment: str, **limits: Any) -> Any:

@@ -15,10 +15,9 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from pipeline.commands import EmitFinal, EmitPartial, EmitSessionEnded
 from pipeline.elements import PartialTranscript
-from pipeline.live_outputs import Output
-from pipeline.transcript_text import (
+from pipeline.engine.commands import EmitFinal, EmitPartial, EmitSessionEnded
+from pipeline.output.transcript_text import (
     final_json,
     final_lines,
     partial_json,
@@ -26,6 +25,7 @@ from pipeline.transcript_text import (
     session_ended_json,
     tail,
 )
+from pipeline.worker.live_outputs import Output
 
 
 class Printer(Protocol):

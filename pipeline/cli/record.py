@@ -21,8 +21,8 @@ from connectors.kafka.positions import EARLIEST, Position, parse_start, parse_st
 from connectors.kafka.recording import RecordingWriter, partial_path
 from connectors.kafka.records import KafkaRecord
 from connectors.kafka.topic_reader import ranges_of
-from pipeline.audio_file import DeclaredFormat
-from pipeline.audio_recording import audio_records, session_names
+from pipeline.audio.audio_file import DeclaredFormat
+from pipeline.audio.raw_chunks import AVRO
 from pipeline.cli.exit_codes import INTERRUPTED
 from pipeline.cli.interrupts import interruptible
 from pipeline.cli.kafka_options import CommandConfig, KafkaProperty, properties_of
@@ -30,10 +30,10 @@ from pipeline.cli.progress_bars import progress_bar
 from pipeline.cli.service_options import Insecure
 from pipeline.cli.source_options import ChunkFormat, check_chunk_format
 from pipeline.errors import SettingsError
-from pipeline.raw_chunks import AVRO
-from pipeline.record_selection import parse_offsets, session_patterns
-from pipeline.recorder import Progress, RecordingRange, begin
-from pipeline.recorder import record as record_range
+from pipeline.recordings.audio_recording import audio_records, session_names
+from pipeline.recordings.record_selection import parse_offsets, session_patterns
+from pipeline.recordings.recorder import Progress, RecordingRange, begin
+from pipeline.recordings.recorder import record as record_range
 
 app = typer.Typer()
 _UNTIL_INTERRUPTED = "interrupted"

@@ -21,6 +21,8 @@ from connectors.kafka.client import ClientConfig, is_loopback_only
 from connectors.kafka.offsets import find_topics
 from connectors.kafka.recording import RecordingReader
 from connectors.kafka.records import KafkaRecord
+from pipeline.audio.playback import UNPACED, parse_speed
+from pipeline.audio.raw_chunks import AVRO, RAW
 from pipeline.cli.exit_codes import INTERRUPTED
 from pipeline.cli.interrupts import interruptible
 from pipeline.cli.kafka_options import CommandConfig, KafkaProperty, properties_of
@@ -28,11 +30,9 @@ from pipeline.cli.progress_bars import progress_bar
 from pipeline.cli.service_options import Insecure
 from pipeline.cli.source_options import ChunkFormat, check_chunk_format
 from pipeline.errors import SettingsError
-from pipeline.playback import UNPACED, parse_speed
-from pipeline.raw_chunks import AVRO, RAW
-from pipeline.record_selection import parse_moment, session_patterns
-from pipeline.replay_plan import Planned, ReplayOptions, ReplayPlan, names_template, parse_faults
-from pipeline.replayer import Replayer, ReplaySummary, Target
+from pipeline.recordings.record_selection import parse_moment, session_patterns
+from pipeline.recordings.replay_plan import Planned, ReplayOptions, ReplayPlan, names_template, parse_faults
+from pipeline.recordings.replayer import Replayer, ReplaySummary, Target
 
 app = typer.Typer()
 _SWITCH_SECONDS = 0.0005

@@ -13,6 +13,8 @@ import typer
 
 from connectors.kafka.positions import COMMITTED
 from connectors.transcribe.endpoint import HTTP2
+from pipeline.audio.raw_chunks import AVRO
+from pipeline.checks.exposure import refuse_exposure
 from pipeline.cli.beam_flags import BeamOption, ResumeFrom, beam_flags
 from pipeline.cli.delivery_options import (
     Delivery,
@@ -62,15 +64,13 @@ from pipeline.cli.session_options import (
 )
 from pipeline.cli.settings_file import ConfigFile
 from pipeline.cli.source_options import ChunkFormat, DiscoveryIntervalSeconds, StartFrom, StopAt
+from pipeline.engine.limits import SessionLimits
 from pipeline.errors import JobFailed
-from pipeline.exposure import refuse_exposure
-from pipeline.json_logs import TEXT
-from pipeline.limits import SessionLimits
-from pipeline.metrics_settings import LOOPBACK
-from pipeline.raw_chunks import AVRO
-from pipeline.retained_checkpoints import resume_path
+from pipeline.jobs.retained_checkpoints import resume_path
+from pipeline.observability.json_logs import TEXT
+from pipeline.observability.metrics_settings import LOOPBACK
 from pipeline.settings import AT_LEAST_ONCE, JobSettings
-from pipeline.stream_slots import MAX_LIVE_STREAMS, MAX_OPENS_PER_SECOND
+from pipeline.worker.stream_slots import MAX_LIVE_STREAMS, MAX_OPENS_PER_SECOND
 
 app = typer.Typer()
 
@@ -182,7 +182,7 @@ def submit(settings: JobSettings, beam_flags: list[str], own_options: list[str])
     """Check everything, run the job until it ends; Ctrl-C and SIGTERM cancel it."""
     refuse_exposure(beam_flags)
     # Beam takes seconds to import; wrong settings should be told before.
-    from pipeline.preflight import check_job, check_runner
+    from pipeline.checks.preflight import check_job, check_runner
 
     settings = check_job(settings)
     _tell_what_stays_unpublished(settings)
@@ -200,7 +200,7 @@ def _tell_what_stays_unpublished(settings: JobSettings) -> None:
     """Whoever reads a topic again from its beginning may expect its finals again."""
     if settings.start == COMMITTED:
         return
-    from pipeline.unfinished_sessions import read_markers
+    from pipeline.output.unfinished_sessions import read_markers
 
     if count := len(read_markers(settings)):
         typer.echo(

@@ -11,6 +11,13 @@ from typing import Annotated, Any, TypeAlias
 import typer
 
 import schemas
+from pipeline.checks.registered_schemas import (
+    SchemasOfTopics,
+    SubjectReport,
+    report,
+    schemas_of_topics,
+    topic_schemas,
+)
 from pipeline.cli.registry_options import (
     SchemaRegistryConfig,
     SchemaRegistryUrl,
@@ -20,13 +27,6 @@ from pipeline.cli.registry_options import (
 from pipeline.cli.service_options import Insecure
 from pipeline.cli.settings_file import ConfigFile
 from pipeline.errors import SettingsError
-from pipeline.registered_schemas import (
-    SchemasOfTopics,
-    SubjectReport,
-    report,
-    schemas_of_topics,
-    topic_schemas,
-)
 from pipeline.settings import Topics
 from schemas.codec import schema_fingerprint
 from schemas.compatibility import release_problems

@@ -10,8 +10,8 @@ from typing import Annotated, Any, TypeAlias
 
 import typer
 
+from pipeline.engine.limits import SessionLimits
 from pipeline.errors import SettingsError
-from pipeline.limits import SessionLimits
 
 CONTINUE = "continue"
 _DEAD_LETTER = "dead-letter"

@@ -9,8 +9,8 @@ import typer
 
 from connectors.kafka.errors import InvalidPosition
 from connectors.kafka.positions import parse_start, parse_stop
+from pipeline.audio.raw_chunks import CHUNK_FORMATS
 from pipeline.errors import SettingsError
-from pipeline.raw_chunks import CHUNK_FORMATS
 
 
 def _option(text: str, environment: str, **limits: Any) -> Any:

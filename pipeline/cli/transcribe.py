@@ -21,8 +21,9 @@ from connectors.transcribe.credentials import check_region, load_credentials, re
 from connectors.transcribe.endpoint import HTTP2, TRANSPORTS
 from connectors.transcribe.errors import TranscribeError
 from connectors.transcribe.http2_connection import Http2Connection
-from pipeline.audio_file import DeclaredFormat
-from pipeline.audio_pipe import open_audio
+from pipeline.audio.audio_file import DeclaredFormat
+from pipeline.audio.audio_pipe import open_audio
+from pipeline.audio.playback import UNPACED, parse_speed
 from pipeline.cli.exit_codes import EXIT_CODES, INTERRUPTED, exit_code_help
 from pipeline.cli.log_options import LogFormat, LogLevel, configure_logs
 from pipeline.cli.printers import Printer, printer
@@ -39,13 +40,12 @@ from pipeline.cli.service_options import (
 )
 from pipeline.cli.settings_file import ConfigFile
 from pipeline.elements import SessionSettings
+from pipeline.engine.failures import kind_of
 from pipeline.errors import SettingsError
-from pipeline.failures import kind_of
-from pipeline.file_session import FileSession
-from pipeline.json_logs import TEXT
-from pipeline.playback import UNPACED, parse_speed
-from pipeline.service import ServiceSettings, medical_request
-from pipeline.transcript_text import Ending, summary_line
+from pipeline.observability.json_logs import TEXT
+from pipeline.output.transcript_text import Ending, summary_line
+from pipeline.worker.file_session import FileSession
+from pipeline.worker.service import ServiceSettings, medical_request
 
 app = typer.Typer()
 
@@ -117,7 +117,7 @@ def transcribe(
     """
     configure_logs(log_level, log_format)
     # What its warnings say, this command says in its own words.
-    logging.getLogger("pipeline.live_session").setLevel(logging.ERROR)
+    logging.getLogger("pipeline.worker.live_session").setLevel(logging.ERROR)
     settings = SessionSettings(
         specialty=specialty,
         type=type_,

@@ -11,7 +11,7 @@ import textwrap
 
 from pipeline.export.plain_text import completeness, gap_line
 from pipeline.export.speech import MAX_CUE_CHARS, Cue, clean, cues_of
-from pipeline.transcripts import SessionTranscript
+from pipeline.output.transcripts import SessionTranscript
 
 _LINE_CHARS = MAX_CUE_CHARS // 2
 

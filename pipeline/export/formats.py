@@ -10,7 +10,7 @@ from pipeline.export.captions import subrip, webvtt
 from pipeline.export.html_page import html_page
 from pipeline.export.json_document import json_document
 from pipeline.export.plain_text import plain_text
-from pipeline.transcripts import SessionTranscript
+from pipeline.output.transcripts import SessionTranscript
 
 Renderer = Callable[[SessionTranscript], str]
 

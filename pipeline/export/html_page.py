@@ -14,8 +14,8 @@ from pipeline.elements import Gap
 from pipeline.export.html_style import STYLE
 from pipeline.export.plain_text import heading
 from pipeline.export.speech import Turn, Voice, clean, is_word, turns_of
-from pipeline.transcript_text import clock
-from pipeline.transcripts import SessionTranscript
+from pipeline.output.transcript_text import clock
+from pipeline.output.transcripts import SessionTranscript
 
 ROW_SECONDS = 15
 """Seconds of the timeline in one row: words of ordinary speech are then wide enough to read."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from pipeline.outputs import final_record, session_ended_record
-from pipeline.transcripts import SessionTranscript
+from pipeline.output.outputs import final_record, session_ended_record
+from pipeline.output.transcripts import SessionTranscript
 
 FORMAT, VERSION = "medstream.session", 1
 

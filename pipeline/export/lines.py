@@ -10,7 +10,7 @@ from typing import Any
 import schemas
 from pipeline.elements import FinalTranscript
 from pipeline.errors import PipelineError
-from pipeline.output_values import SessionEnded, final_of, session_ended_of
+from pipeline.output.output_values import SessionEnded, final_of, session_ended_of
 from schemas.errors import SchemaError
 from schemas.serde import SingleObjectSerde
 

@@ -6,8 +6,8 @@ import datetime as dt
 
 from pipeline.elements import Gap
 from pipeline.export.speech import Turn, clean, turns_of
-from pipeline.transcript_text import clock
-from pipeline.transcripts import SessionTranscript
+from pipeline.output.transcript_text import clock
+from pipeline.output.transcripts import SessionTranscript
 
 
 def plain_text(session: SessionTranscript) -> str:

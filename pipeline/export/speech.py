@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 
 from connectors.transcribe.model import ITEM_PRONUNCIATION, ITEM_PUNCTUATION, MedicalItem
 from pipeline.elements import FinalTranscript
-from pipeline.reassembly import join_items
-from pipeline.transcript_text import turns
-from pipeline.transcripts import SessionTranscript
+from pipeline.engine.reassembly import join_items
+from pipeline.output.transcript_text import turns
+from pipeline.output.transcripts import SessionTranscript
 
 MAX_CUE_CHARS = 84
 """Two lines of 42 characters, what makers of subtitles agree on."""

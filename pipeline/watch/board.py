@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from statistics import median
 
 from pipeline.elements import FinalTranscript, PartialTranscript
-from pipeline.output_values import SessionEnded
+from pipeline.output.output_values import SessionEnded
 from pipeline.watch.values import (
     OVER,
     REFUSALS,

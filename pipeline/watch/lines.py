@@ -13,9 +13,9 @@ from typing import Any
 
 from connectors.transcribe.model import MedicalItem
 from pipeline.elements import FinalTranscript
+from pipeline.engine.reassembly import join_items
 from pipeline.export.speech import is_word
-from pipeline.reassembly import join_items
-from pipeline.transcript_text import counted, final_lines_of_session
+from pipeline.output.transcript_text import counted, final_lines_of_session
 from pipeline.watch.values import BoardEvent, FinalSeen, Latency, PartialSeen, PartialWithdrawn, StateChanged
 from pipeline.watch.views import (
     latency_view,

@@ -12,7 +12,7 @@ from connectors.kafka.records import KafkaRecord
 from connectors.kafka.topic_follower import TopicFollower
 from pipeline.elements import FinalTranscript, PartialTranscript
 from pipeline.errors import SettingsError, UnreadableRecord
-from pipeline.output_values import SessionEnded, final_of, partial_of, session_ended_of
+from pipeline.output.output_values import SessionEnded, final_of, partial_of, session_ended_of
 from pipeline.watch.values import Seen
 from schemas.errors import UndecodableRecord
 from schemas.serde import Serde

@@ -19,7 +19,7 @@ from rich.text import Text
 
 from pipeline.elements import FinalTranscript
 from pipeline.export.speech import clean, is_word
-from pipeline.transcript_text import clock, counted
+from pipeline.output.transcript_text import clock, counted
 from pipeline.watch.board import Board
 from pipeline.watch.lines import is_unsure
 from pipeline.watch.values import Latency, State, WatchedSession

@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from pipeline.elements import FinalTranscript, Gap, PartialTranscript
 from pipeline.export.speech import is_word
-from pipeline.output_values import SessionEnded
+from pipeline.output.output_values import SessionEnded
 
 REFUSALS = frozenset({"REJECTED", "RETRIES_EXHAUSTED"})
 """End reasons of sessions that were given up."""

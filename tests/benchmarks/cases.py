@@ -29,11 +29,11 @@ from connectors.transcribe.eventstream import MessageDecoder
 from connectors.transcribe.model import MedicalAlternative, MedicalItem, MedicalResult, parse_transcript_event
 from connectors.transcribe.sigv4 import Credentials, EventSigner
 from deploy.local import recordings
-from pipeline.audio_decoding import to_pcm
+from pipeline.audio.audio_decoding import to_pcm
+from pipeline.audio.resampling import resampler
 from pipeline.elements import AudioChunk, AudioFormat, LogEntry, SessionSettings
-from pipeline.limits import SessionLimits
-from pipeline.resampling import resampler
-from pipeline.session import Session, opening_cursor
+from pipeline.engine.limits import SessionLimits
+from pipeline.engine.session import Session, opening_cursor
 from schemas.registry_serde import RegistrySerde
 from schemas.serde import SingleObjectSerde
 from tests.encoders import encode, tone

@@ -33,7 +33,7 @@ from rich.table import Table
 from deploy.local.flink_cluster import FlinkCluster
 from deploy.local.kafka import KafkaBroker
 from deploy.local.transcribe.process import EndpointProcess
-from pipeline.flink_rest import checkpoints
+from pipeline.jobs.flink_rest import checkpoints
 from tests.integration.committed_reader import CommittedReader, assert_each_word_once
 from tests.integration.harness import Player, Session, Topics, marked_session, running_job
 

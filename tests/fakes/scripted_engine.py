@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from pipeline.answers import StreamFailure
-from pipeline.commands import Command
-from pipeline.session_state import SessionState
+from pipeline.engine.answers import StreamFailure
+from pipeline.engine.commands import Command
+from pipeline.engine.session_state import SessionState
 
 
 class ScriptedEngine:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from connectors.kafka.delivery import AtLeastOnce, ExactlyOnce, Message
 from connectors.kafka.publisher import Publisher
-from pipeline import shared_publishers
+from pipeline.output import shared_publishers
 from tests.integration import detachable_worker
 
 DEATHS_VARIABLE = "MEDSTREAM_TEST_DEATHS"

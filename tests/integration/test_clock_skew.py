@@ -19,7 +19,7 @@ from deploy.local.transcribe.authentication import LOCAL_ACCESS_KEY_ID, LOCAL_SE
 from deploy.local.transcribe.process import REGION, EndpointProcess
 from deploy.local.transcribe.recognisers.markers import encode_markers
 from pipeline.elements import AudioFormat, SessionSettings
-from pipeline.service import ServiceSettings
+from pipeline.worker.service import ServiceSettings
 
 WORDS = ["alpha", "bravo", "charlie"]
 SPEECH = encode_markers([WORDS], 16_000)

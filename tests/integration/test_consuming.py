@@ -16,12 +16,12 @@ from deploy.local.kafka import KafkaBroker
 from pipeline import cli
 from pipeline.consuming import FinalsConsumer, read_finals, read_sessions
 from pipeline.elements import FinalTranscript
-from pipeline.encoding import OutputEncoder
 from pipeline.errors import SettingsError, UnreadableRecord
-from pipeline.output_values import SessionEnded
-from pipeline.outputs import final_record, session_ended_record
+from pipeline.output.encoding import OutputEncoder
+from pipeline.output.output_values import SessionEnded
+from pipeline.output.outputs import final_record, session_ended_record
+from pipeline.output.transcripts import SegmentReceived
 from pipeline.settings import Topics
-from pipeline.transcripts import SegmentReceived
 from schemas.registry_settings import RegistrySettings
 from schemas.serdes import SerdeSettings
 from tests.fakes.http_server import LocalHttp

@@ -17,9 +17,9 @@ from connectors.kafka.records import KafkaRecord
 from connectors.kafka.topic_follower import TopicFollower
 from deploy.local.kafka import KafkaBroker
 from pipeline import cli
-from pipeline.encoding import OutputEncoder
 from pipeline.errors import ChunkRejected, SettingsError, UnrenamableRecord
-from pipeline.letter_selection import range_message
+from pipeline.letters.letter_selection import range_message
+from pipeline.output.encoding import OutputEncoder
 from schemas.serde import SingleObjectSerde
 from tests.integration.conftest import MakeTopic
 

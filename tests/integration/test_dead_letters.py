@@ -13,8 +13,8 @@ import pytest
 from deploy.local.flink import FlinkJobServer
 from deploy.local.kafka import KafkaBroker
 from deploy.local.transcribe.process import EndpointProcess
-from pipeline.letter_selection import range_of
-from pipeline.output_values import dead_letter_of
+from pipeline.letters.letter_selection import range_of
+from pipeline.output.output_values import dead_letter_of
 from schemas.serde import SingleObjectSerde
 from tests.integration.harness import Job, marked_session, running_job, words_of
 

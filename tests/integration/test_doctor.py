@@ -26,7 +26,8 @@ import schemas
 from deploy.local.kafka import KafkaBroker
 from deploy.local.processes import free_port
 from deploy.local.transcribe.process import REGION, EndpointProcess
-from pipeline import cli, service
+from pipeline import cli
+from pipeline.worker import service
 from tests.fakes.http_server import LocalHttp
 from tests.fakes.schema_registry import FakeRegistry
 from tests.integration.secured_kafka import PASSWORD, SASL_SSL, WRONG_PASSWORD, SecuredKafka, allowed

@@ -16,7 +16,7 @@ from deploy.local.flink import FlinkJobServer
 from deploy.local.transcribe.process import EndpointProcess
 from pipeline.consuming import read_finals
 from pipeline.elements import FinalTranscript
-from pipeline.entities import words_of
+from pipeline.output.entities import words_of
 from tests.integration.harness import Job, Session, Topics, running_job
 from tests.integration.secured_kafka import PASSWORD, SASL_SSL, SecuredKafka, allowed
 

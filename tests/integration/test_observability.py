@@ -15,7 +15,7 @@ import pytest
 from deploy.local.flink import FlinkJobServer
 from deploy.local.kafka import KafkaBroker
 from deploy.local.transcribe.process import EndpointProcess
-from pipeline.json_logs import EXTRAS, FIELDS
+from pipeline.observability.json_logs import EXTRAS, FIELDS
 from schemas.serde import SingleObjectSerde
 from tests.deploy.observability.promtool import FOLDER
 from tests.fakes.otlp_receiver import OtlpReceiver, attributes

@@ -28,7 +28,7 @@ STEADY_SECONDS = 10
 OUTAGE_SECONDS = int(os.environ.get("MEDSTREAM_TEST_OUTAGE_SECONDS", "75"))
 CATCH_UP_RATE = 3.0
 BURST_SECONDS = 1.0
-"""What a stream may send at once before the rate applies (`pipeline.live_stream`)."""
+"""What a stream may send at once before the rate applies (`pipeline.worker.live_stream`)."""
 TOLERANCE_SECONDS = 2.0
 """Audio may wait between two busy processes of a busy machine and then arrive together."""
 MAX_GROWTH_BYTES = 30 * 1024 * 1024

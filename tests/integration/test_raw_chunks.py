@@ -13,7 +13,7 @@ from deploy.local.flink import FlinkJobServer
 from deploy.local.kafka import KafkaBroker
 from deploy.local.transcribe.process import EndpointProcess
 from pipeline import cli
-from pipeline.raw_chunks import raw_value
+from pipeline.audio.raw_chunks import raw_value
 from tests.integration.harness import Job, Outputs, Session, marked_session, running_job, words_of
 
 pytestmark = pytest.mark.timeout(180)

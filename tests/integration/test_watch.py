@@ -19,10 +19,10 @@ from connectors.kafka.errors import InvalidPosition
 from deploy.local.kafka import KafkaBroker
 from pipeline import cli
 from pipeline.elements import FinalTranscript, PartialTranscript
-from pipeline.encoding import OutputEncoder
 from pipeline.errors import SettingsError, UnreadableRecord
-from pipeline.output_values import SessionEnded
-from pipeline.outputs import final_record, session_ended_record
+from pipeline.output.encoding import OutputEncoder
+from pipeline.output.output_values import SessionEnded
+from pipeline.output.outputs import final_record, session_ended_record
 from pipeline.settings import Topics
 from schemas.registry_settings import RegistrySettings
 from schemas.serdes import SerdeSettings

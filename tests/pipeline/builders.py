@@ -11,11 +11,11 @@ from typing import Any
 
 from connectors.kafka.records import CREATE_TIME, KafkaRecord
 from connectors.transcribe.model import MedicalAlternative, MedicalItem, MedicalResult
-from pipeline.commands import Command, Observe, StreamOver
-from pipeline.cursor import SessionCursor
 from pipeline.elements import AudioChunk, AudioFormat, LogEntry, SessionSettings
-from pipeline.limits import SessionLimits
-from pipeline.session import Session, opening_cursor
+from pipeline.engine.commands import Command, Observe, StreamOver
+from pipeline.engine.cursor import SessionCursor
+from pipeline.engine.limits import SessionLimits
+from pipeline.engine.session import Session, opening_cursor
 from schemas.serde import SingleObjectSerde
 
 RATE = 8000

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pipeline.live_streams import Runtime
+from pipeline.worker.live_streams import Runtime
 
 
 @pytest.fixture

@@ -9,15 +9,15 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from connectors.transcribe.model import MedicalResult
-from pipeline.answers import LogSlice, StreamFailure
-from pipeline.commands import (
+from pipeline.engine.answers import LogSlice, StreamFailure
+from pipeline.engine.commands import (
     Command,
     EmitSessionEnded,
     ReadLog,
 )
-from pipeline.cursor import SessionCursor
-from pipeline.limits import SessionLimits
-from pipeline.session import Session
+from pipeline.engine.cursor import SessionCursor
+from pipeline.engine.limits import SessionLimits
+from pipeline.engine.session import Session
 from tests.pipeline.builders import (
     BACKOFF_SECONDS,
     CHUNK_SAMPLES,

@@ -14,8 +14,8 @@ from pipeline.elements import (
     SessionSummary,
     SourceRange,
 )
-from pipeline.output_values import SessionEnded
-from pipeline.transcripts import SessionTranscript, Transcripts
+from pipeline.output.output_values import SessionEnded
+from pipeline.output.transcripts import SessionTranscript, Transcripts
 
 SOURCE = SourceRange("audio", 0, 0, 99)
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.transcribe.model import MedicalAlternative, MedicalEntity, MedicalItem, MedicalResult
-from pipeline import answers, commands, elements, live_outputs, live_session, live_stream, session_log
+from pipeline import elements
 from pipeline.elements import (
     INVALID_CHUNK,
     AudioChunk,
@@ -25,7 +25,9 @@ from pipeline.elements import (
     SessionSummary,
     SourceRange,
 )
+from pipeline.engine import answers, commands
 from pipeline.errors import ChunkRejected
+from pipeline.worker import live_outputs, live_session, live_stream, session_log
 from tests.pipeline.builders import SECRET_AUDIO, SECRET_TEXT, chunk_record, kafka_record
 
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)

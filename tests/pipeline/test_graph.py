@@ -7,8 +7,8 @@ import pytest
 
 from connectors.kafka.client import ClientConfig
 from pipeline import graph
-from pipeline.service import ServiceSettings
 from pipeline.settings import JobSettings, Topics
+from pipeline.worker.service import ServiceSettings
 
 
 def steps(topics: Topics) -> set[str]:

@@ -23,8 +23,8 @@ from apache_beam.transforms.display import DisplayData, HasDisplayData
 from connectors.kafka.client import ClientConfig
 from pipeline import graph
 from pipeline.options import beam_options
-from pipeline.service import ServiceSettings
 from pipeline.settings import JobSettings, Topics
+from pipeline.worker.service import ServiceSettings
 from schemas.registry_settings import RegistrySettings
 from schemas.serdes import SerdeSettings
 

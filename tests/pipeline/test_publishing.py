@@ -13,11 +13,11 @@ from connectors.kafka.client import ClientConfig
 from connectors.kafka.errors import DeliveryFailed, KafkaConnectorError, PartitionsChanged, ProducerFenced
 from connectors.kafka.partitions import partition_for
 from pipeline import publishing
-from pipeline.partition_publisher import Published
-from pipeline.progress import Opening, SessionStep
+from pipeline.output.partition_publisher import Published
+from pipeline.output.progress import Opening, SessionStep
 from pipeline.publishing import KeyByOutputPartition, PublishFn
-from pipeline.service import ServiceSettings
 from pipeline.settings import JobSettings, Topics
+from pipeline.worker.service import ServiceSettings
 from tests.pipeline.test_transforms import Cell
 
 STEP = SessionStep("session-1", Opening("audio", "", 0, 0), 0, 0, b"c")

@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from connectors.kafka.client import ClientConfig
-from pipeline.limits import SessionLimits
-from pipeline.service import ServiceSettings
+from pipeline.engine.limits import SessionLimits
 from pipeline.settings import JobSettings, Topics, travelling_secrets
+from pipeline.worker.service import ServiceSettings
 from schemas.registry_settings import RegistrySettings
 from schemas.serdes import SerdeSettings
 

@@ -18,15 +18,16 @@ import schemas
 from connectors.kafka.client import ClientConfig
 from connectors.kafka.records import KafkaRecord
 from connectors.transcribe.errors import BadRequestError
-from pipeline import elements, process_metrics, transforms
+from pipeline import elements, transforms
 from pipeline.keying import DEAD_LETTERS, KeyBySession
-from pipeline.live_streams import Runtime
-from pipeline.outputs import stage_of
-from pipeline.progress import Opening, SessionProgress, SessionStep, publish
-from pipeline.service import ServiceSettings
+from pipeline.observability import process_metrics
+from pipeline.output.outputs import stage_of
+from pipeline.output.progress import Opening, SessionProgress, SessionStep, publish
+from pipeline.output.unfinished_sessions import UnfinishedSessions
 from pipeline.settings import JobSettings, Topics
 from pipeline.transforms import PARTIALS, STEPS, TranscribeFn
-from pipeline.unfinished_sessions import UnfinishedSessions
+from pipeline.worker.live_streams import Runtime
+from pipeline.worker.service import ServiceSettings
 from schemas.errors import RegistryUnavailable
 from schemas.serde import SingleObjectSerde
 from tests.fakes.audio_log import HeldLog

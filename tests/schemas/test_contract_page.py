@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import schemas
-from pipeline import outputs
+from pipeline.output import outputs
 from schemas.serde import SingleObjectSerde
 from tests.schemas.avro_strategies import witnesses
 

@@ -11,9 +11,9 @@ from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pipeline.answers import LogSlice
-from pipeline.commands import ReadLog
 from pipeline.elements import LogEntry
+from pipeline.engine.answers import LogSlice
+from pipeline.engine.commands import ReadLog
 from tests.simulation.producer import Write
 
 

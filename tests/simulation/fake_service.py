@@ -15,9 +15,9 @@ from math import inf
 from typing import Protocol
 
 from connectors.transcribe.model import MedicalResult
-from pipeline.answers import StreamFailure
 from pipeline.elements import AudioFormat
-from pipeline.failures import FailureKind
+from pipeline.engine.answers import StreamFailure
+from pipeline.engine.failures import FailureKind
 from tests.simulation.recogniser import Manner, Recogniser
 from tests.simulation.scheduler import Scheduler
 from tests.simulation.settings import ServiceTrouble

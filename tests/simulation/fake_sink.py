@@ -1,7 +1,7 @@
 """The output topics and their markers: what is published stays, whatever the job goes back to.
 
-The rule is the pipeline's own (`pipeline.progress`); steps are written whole or not at all, as transactions
-are, and in the order in which they come.
+The rule is the pipeline's own (`pipeline.output.progress`); steps are written whole or not at all, as
+transactions are, and in the order in which they come.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline.commands import Command, EmitFinal, EmitSessionEnded
-from pipeline.cursor import SessionCursor
-from pipeline.outputs import final_record, session_ended_record
-from pipeline.progress import Opening, SessionProgress, SessionStep, publish
+from pipeline.engine.commands import Command, EmitFinal, EmitSessionEnded
+from pipeline.engine.cursor import SessionCursor
+from pipeline.output.outputs import final_record, session_ended_record
+from pipeline.output.progress import Opening, SessionProgress, SessionStep, publish
 
 
 class FakeSink:

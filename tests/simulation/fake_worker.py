@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 
-from pipeline.answers import LogSlice
-from pipeline.commands import (
+from pipeline.elements import LogEntry
+from pipeline.engine.answers import LogSlice
+from pipeline.engine.commands import (
     Command,
     DropStream,
     EndStream,
@@ -24,11 +25,10 @@ from pipeline.commands import (
     SendAudio,
     StreamOver,
 )
-from pipeline.elements import LogEntry
-from pipeline.failures import FailureKind
-from pipeline.live_session import ORPHAN_SECONDS
-from pipeline.session import Session
-from pipeline.shared_slots import SharedSlots, SlotClaim
+from pipeline.engine.failures import FailureKind
+from pipeline.engine.session import Session
+from pipeline.worker.live_session import ORPHAN_SECONDS
+from pipeline.worker.shared_slots import SharedSlots, SlotClaim
 from tests.simulation.fake_service import Closed, FakeService, FakeStream, Heard, Lost, Opened, Report
 from tests.simulation.scheduler import Scheduler
 

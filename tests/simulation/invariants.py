@@ -14,7 +14,7 @@ from pipeline.elements import (
     FinalTranscript,
     SessionSummary,
 )
-from pipeline.session import REJECTED
+from pipeline.engine.session import REJECTED
 from tests.simulation.oracle import Expected, expect
 from tests.simulation.recogniser import Word
 from tests.simulation.speech import RATE_HERTZ

@@ -11,11 +11,11 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pipeline.commands import Command, Forget, ReadLog, Reject
-from pipeline.cursor import SessionCursor
 from pipeline.elements import AudioChunk, LogEntry, SessionSettings
-from pipeline.session import Session, opening_cursor
-from pipeline.timer_schedule import firing_to_set
+from pipeline.engine.commands import Command, Forget, ReadLog, Reject
+from pipeline.engine.cursor import SessionCursor
+from pipeline.engine.session import Session, opening_cursor
+from pipeline.worker.timer_schedule import firing_to_set
 from schemas.serde import SingleObjectSerde
 from tests.simulation.fake_log import FakeLog, Record
 from tests.simulation.fake_sink import FakeSink, step_of

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.limits import SessionLimits
+from pipeline.engine.limits import SessionLimits
 from tests.simulation.fake_worker import FakeLive
 from tests.simulation.speech import RATE_HERTZ
 

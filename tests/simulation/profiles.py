@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 
-from pipeline.limits import SessionLimits
+from pipeline.engine.limits import SessionLimits
 from tests.simulation.recogniser import Manner
 from tests.simulation.settings import ProducerTrouble, ServiceTrouble, WorkerTrouble, WorldSettings
 from tests.simulation.speech import RATE_HERTZ

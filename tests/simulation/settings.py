@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from pipeline.limits import SessionLimits
+from pipeline.engine.limits import SessionLimits
 from tests.simulation.recogniser import Manner
 from tests.simulation.speech import SpeechStyle
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from pipeline.commands import ReadLog
+from pipeline.engine.commands import ReadLog
 from tests.pipeline.builders import chunk
 from tests.simulation.fake_log import FakeLog
 from tests.simulation.producer import Write

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from pipeline.answers import StreamFailure
 from pipeline.elements import AudioFormat
+from pipeline.engine.answers import StreamFailure
 from tests.simulation.fake_service import (
     DEAF,
     FAULTS,

@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import pytest
 
-from pipeline.progress import SessionStep
-from pipeline.session_actions import SessionActions
-from pipeline.session_state import SessionEvent
-from pipeline.stream_clock import StreamClock
-from pipeline.stream_state import StreamState
-from pipeline.stream_view import StreamView
+from pipeline.engine.session_actions import SessionActions
+from pipeline.engine.session_state import SessionEvent
+from pipeline.engine.stream_clock import StreamClock
+from pipeline.engine.stream_state import StreamState
+from pipeline.engine.stream_view import StreamView
+from pipeline.output.progress import SessionStep
 from tests.simulation.fake_sink import FakeSink
 from tests.simulation.fake_worker import FakeLive
 from tests.simulation.invariants import check

@@ -8,7 +8,8 @@ from __future__ import annotations
 import random
 from collections import Counter
 
-from pipeline.commands import (
+from pipeline.elements import AudioFormat, FinalTranscript, PartialTranscript, SessionSummary
+from pipeline.engine.commands import (
     Command,
     EmitFinal,
     EmitPartial,
@@ -17,7 +18,6 @@ from pipeline.commands import (
     Reject,
     RejectSession,
 )
-from pipeline.elements import AudioFormat, FinalTranscript, PartialTranscript, SessionSummary
 from tests.simulation.fake_log import FakeLog
 from tests.simulation.fake_service import FakeService
 from tests.simulation.fake_worker import FakeLive, FakeWorker

@@ -22,11 +22,11 @@ from rich.console import Console
 from deploy.local.errors import LocalStackError
 from deploy.local.interruption import Interrupted, signals_raise
 from deploy.local.testing.plan import TAKEN, RunOptions
+from pipeline.checks.near_misses import refuse_near_misses
 from pipeline.cli.beam_flags import beam_flags
 from pipeline.cli.like_run import CONTEXT_SETTINGS, LikeRun, option_names, run_options, run_parameters
 from pipeline.cli.whole_files import write_whole
 from pipeline.errors import SettingsError
-from pipeline.near_misses import refuse_near_misses
 
 if TYPE_CHECKING:
     from deploy.local.testing.comparison import Report, Rules

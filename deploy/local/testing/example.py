@@ -10,8 +10,8 @@ from pathlib import Path
 
 from connectors.kafka.recording import RecordingWriter
 from deploy.local.recordings import DIRECTORY
-from pipeline.audio_file import DeclaredFormat
-from pipeline.audio_recording import audio_records, session_names
+from pipeline.audio.audio_file import DeclaredFormat
+from pipeline.recordings.audio_recording import audio_records, session_names
 
 EXPECTED = DIRECTORY / "expected.json"
 NAMES = ("primary-care-telephone-visit", "radiology-chest", "urology-urinary-infection")

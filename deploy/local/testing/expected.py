@@ -22,7 +22,7 @@ from typing import Any
 
 from pipeline.errors import PipelineError, SettingsError
 from pipeline.export.lines import read_lines
-from pipeline.transcripts import SessionTranscript, Transcripts
+from pipeline.output.transcripts import SessionTranscript, Transcripts
 
 OPTION = "--expect"
 _SEGMENT_KEYS = ("text", "start_time", "end_time", "channel_id")

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from connectors.kafka.positions import EARLIEST, END
 from deploy.local.transcribe.process import REGION
+from pipeline.audio.playback import UNPACED, parse_speed
 from pipeline.cli.beam_flags import beam_flag
 from pipeline.cli.job_options import job_settings
 from pipeline.errors import SettingsError
-from pipeline.playback import UNPACED, parse_speed
 from pipeline.settings import JobSettings
 from schemas.loopback import is_loopback
 

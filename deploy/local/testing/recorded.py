@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from connectors.kafka.recording import RecordingReader
-from pipeline.decoding import ChunkDecoder
+from pipeline.audio.decoding import ChunkDecoder
 from pipeline.errors import SettingsError
-from pipeline.recording_report import RecordingReport
+from pipeline.recordings.recording_report import RecordingReport
 from schemas.serdes import SerdeSettings
 
 

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from deploy.local.testing.comparison import EXACT, Report, SessionResult, Verdict
 from deploy.local.testing.passages import Passage, Piece
-from pipeline.transcript_text import clock
+from pipeline.output.transcript_text import clock
 
 _CONTEXT_WORDS = 4
 _INDENT = " " * 6

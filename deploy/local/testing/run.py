@@ -24,16 +24,16 @@ from deploy.local.testing.job import write_settings
 from deploy.local.testing.plan import RunTopics
 from deploy.local.testing.recorded import Recorded
 from deploy.local.testing.servers import RunServers
+from pipeline.audio.playback import UNPACED
 from pipeline.consuming import FinalsConsumer, read_sessions
 from pipeline.elements import DeadLetter
-from pipeline.letter_selection import by_reason, each_once, session_of
-from pipeline.letter_sending import read_dead_letters
-from pipeline.output_values import SessionEnded
-from pipeline.playback import UNPACED
-from pipeline.replay_plan import ReplayOptions, ReplayPlan
-from pipeline.replayer import Replayer, Target
+from pipeline.letters.letter_selection import by_reason, each_once, session_of
+from pipeline.letters.letter_sending import read_dead_letters
+from pipeline.output.output_values import SessionEnded
+from pipeline.output.transcripts import Transcripts
+from pipeline.recordings.replay_plan import ReplayOptions, ReplayPlan
+from pipeline.recordings.replayer import Replayer, Target
 from pipeline.settings import JobSettings
-from pipeline.transcripts import Transcripts
 
 Say = Callable[[str], None]
 Show = Callable[[float, str], None]

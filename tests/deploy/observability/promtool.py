@@ -13,7 +13,7 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from pipeline.metrics import METRICS, Kind
+from pipeline.observability.metrics import METRICS, Kind
 from tests.import_rules import ROOT
 
 FOLDER = ROOT / "deploy/observability"

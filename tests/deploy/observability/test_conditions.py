@@ -22,10 +22,10 @@ from connectors.kafka.client import ClientConfig
 from connectors.kafka.errors import DeliveryFailed, LostOffsets
 from connectors.transcribe.errors import BadRequestError, LimitExceededError, StreamResetError
 from pipeline import publishing, transforms
-from pipeline.live_streams import Runtime
-from pipeline.partition_publisher import Published
-from pipeline.process_metrics import exposition
-from pipeline.scraped_metrics import WorkerCollector
+from pipeline.observability.process_metrics import exposition
+from pipeline.observability.scraped_metrics import WorkerCollector
+from pipeline.output.partition_publisher import Published
+from pipeline.worker.live_streams import Runtime
 from tests.deploy.observability.promtool import firing, needs_promtool
 from tests.fakes.transcribe_stream import ScriptedStream
 from tests.pipeline.builders import (
@@ -37,7 +37,7 @@ from tests.pipeline.builders import (
     word,
 )
 from tests.pipeline.conftest import stop
-from tests.pipeline.test_partition_publisher import Clock, ScriptedDelivery, publisher, step
+from tests.pipeline.output.test_partition_publisher import Clock, ScriptedDelivery, publisher, step
 from tests.pipeline.test_transforms import Worker
 
 pytestmark = needs_promtool

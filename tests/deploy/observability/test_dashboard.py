@@ -7,7 +7,7 @@ import json
 import re
 from typing import Any
 
-from pipeline.metrics import METRICS
+from pipeline.observability.metrics import METRICS
 from tests.deploy.observability.promtool import FOLDER, known_series, series_in
 
 DASHBOARD = json.loads((FOLDER / "grafana/dashboard.json").read_text(encoding="utf-8"))

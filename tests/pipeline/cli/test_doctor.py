@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from connectors.kafka.errors import UnknownTopic
 from pipeline import cli
-from pipeline.checks import Check, examine
+from pipeline.checks.check import Check, examine
 from pipeline.cli import doctor
 from pipeline.errors import SettingsError
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipeline.cli.exit_codes import EXIT_CODES, INTERRUPTED, OK, USAGE, exit_code_help
-from pipeline.failures import FailureKind
+from pipeline.engine.failures import FailureKind
 
 
 def test_every_kind_has_a_code_of_its_own() -> None:

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from pipeline import cli
 from pipeline.errors import SettingsError
 from pipeline.export.lines import UnreadableLine
-from pipeline.transcript_text import final_json, session_ended_json
+from pipeline.output.transcript_text import final_json, session_ended_json
 from tests.pipeline.synthetic_session import a_final, an_end
 
 

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from pipeline import cli
 from pipeline.errors import FlinkUnreachable, JobNotFound, PipelineError, SettingsError, StillRunning
-from tests.pipeline.test_flink_rest import ScriptedFlink, scripted
+from tests.pipeline.jobs.test_flink_rest import ScriptedFlink, scripted
 
 RUNBOOK = Path(__file__).parents[3] / "deploy" / "README.md"
 RUNNING = {

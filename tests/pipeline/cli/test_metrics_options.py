@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.cli.job_options import metrics_settings
 from pipeline.errors import SettingsError
-from pipeline.metrics_settings import LOOPBACK, MetricsSettings
+from pipeline.observability.metrics_settings import LOOPBACK, MetricsSettings
 
 
 def options(**changes: Any) -> dict[str, Any]:

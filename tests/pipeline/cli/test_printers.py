@@ -10,11 +10,11 @@ import pytest
 from rich.console import Console
 
 from connectors.transcribe.model import MedicalAlternative
-from pipeline.answers import StreamFailure
 from pipeline.cli.printers import JsonPrinter, LinePrinter, Printer, TerminalPrinter, printer
-from pipeline.commands import EmitFinal, EmitPartial, EmitSessionEnded
 from pipeline.elements import FinalTranscript, PartialTranscript, SessionSettings, SessionSummary, SourceRange
-from pipeline.live_outputs import FailureReport
+from pipeline.engine.answers import StreamFailure
+from pipeline.engine.commands import EmitFinal, EmitPartial, EmitSessionEnded
+from pipeline.worker.live_outputs import FailureReport
 from tests.pipeline.builders import word
 
 SOURCE = SourceRange("audio", 0, 0, 9)

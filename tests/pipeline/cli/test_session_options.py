@@ -12,10 +12,10 @@ from connectors.kafka.client import ClientConfig
 from pipeline import cli
 from pipeline.cli import run as run_command
 from pipeline.cli.session_options import check_limits
+from pipeline.engine.limits import SessionLimits
 from pipeline.errors import SettingsError
-from pipeline.limits import SessionLimits
-from pipeline.service import ServiceSettings
 from pipeline.settings import JobSettings, Topics
+from pipeline.worker.service import ServiceSettings
 from tests.pipeline.cli.test_cli import RUN, invoke
 
 # option, value, where it arrives

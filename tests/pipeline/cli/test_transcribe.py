@@ -14,18 +14,18 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from pipeline import cli
-from pipeline.answers import StreamFailure
 from pipeline.cli import transcribe
+from pipeline.engine.answers import StreamFailure
+from pipeline.engine.failures import FailureKind
 from pipeline.errors import SettingsError
-from pipeline.failures import FailureKind
-from pipeline.transcript_text import Ending
+from pipeline.output.transcript_text import Ending
 
 NOWHERE = ("--endpoint-url=http://127.0.0.1:1", "--region=us-east-1", "--max-retries=0")
 
 
 @pytest.fixture(autouse=True)
 def _log_level_restored() -> Iterator[None]:
-    logger = logging.getLogger("pipeline.live_session")
+    logger = logging.getLogger("pipeline.worker.live_session")
     before = logger.level
     yield
     logger.setLevel(before)

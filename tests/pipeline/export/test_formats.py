@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from pipeline.elements import FinalTranscript, SessionSummary
 from pipeline.export.formats import FORMATS, file_name
 from pipeline.export.speech import MAX_CUE_CHARS, clean, cues_of
-from pipeline.output_values import SessionEnded, final_of
-from pipeline.transcripts import SessionTranscript
+from pipeline.output.output_values import SessionEnded, final_of
+from pipeline.output.transcripts import SessionTranscript
+from tests.pipeline.output.test_outputs import FINALS, MILLISECONDS, SUMMARIES
 from tests.pipeline.synthetic_session import a_final, a_session, items_of
-from tests.pipeline.test_outputs import FINALS, MILLISECONDS, SUMMARIES
 
 GOLDEN = Path(__file__).parent / "golden"
 UPDATE = "MEDSTREAM_UPDATE_GOLDEN"  # set it to write the files anew, then read them

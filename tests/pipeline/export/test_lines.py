@@ -9,10 +9,10 @@ from hypothesis import given
 
 from pipeline.elements import FinalTranscript
 from pipeline.export.lines import UnreadableLine, read_lines
-from pipeline.output_values import SessionEnded
-from pipeline.transcript_text import final_json, masked_final_json, session_ended_json
+from pipeline.output.output_values import SessionEnded
+from pipeline.output.transcript_text import final_json, masked_final_json, session_ended_json
+from tests.pipeline.output.test_outputs import FINALS
 from tests.pipeline.synthetic_session import a_final, an_end
-from tests.pipeline.test_outputs import FINALS
 
 
 @given(FINALS)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from connectors.transcribe.model import MedicalAlternative
 from pipeline.elements import FinalTranscript, PartialTranscript
-from pipeline.output_values import SessionEnded
+from pipeline.output.output_values import SessionEnded
 from pipeline.watch.values import Seen
 from tests.pipeline.synthetic_session import a_final, an_end, items_of
 

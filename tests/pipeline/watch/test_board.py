@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.elements import FinalTranscript, PartialTranscript
-from pipeline.output_values import SessionEnded
+from pipeline.output.output_values import SessionEnded
 from pipeline.watch.board import Board, BoardLimits
 from pipeline.watch.values import (
     FinalSeen,

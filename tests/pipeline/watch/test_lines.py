@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 
 from pipeline.elements import SessionSummary
-from pipeline.output_values import SessionEnded
+from pipeline.output.output_values import SessionEnded
 from pipeline.watch.board import Board
 from pipeline.watch.lines import event_json, event_lines
 from pipeline.watch.values import BoardEvent, Seen

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from pipeline.output_values import SessionEnded
+from pipeline.output.output_values import SessionEnded
 from pipeline.watch.board import Board
 from pipeline.watch.table import board_table
 from tests.pipeline.watch.scripted_board import START_MS, a_final, a_partial, an_end, items_of, seen

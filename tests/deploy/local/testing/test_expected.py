@@ -16,9 +16,9 @@ from deploy.local.testing.expected import (
     write_expected,
 )
 from pipeline.errors import SettingsError
-from pipeline.output_values import final_of, session_ended_of
-from pipeline.transcript_text import final_json, masked_final_json, session_ended_json
-from pipeline.transcripts import Transcripts
+from pipeline.output.output_values import final_of, session_ended_of
+from pipeline.output.transcript_text import final_json, masked_final_json, session_ended_json
+from pipeline.output.transcripts import Transcripts
 from tests.pipeline.final_records import a_final_record, a_session_ended_record
 
 SECRET = "melanoma"

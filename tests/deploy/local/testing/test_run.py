@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from deploy.local.testing.run import Heard, letters_line
-from pipeline.output_values import final_of, session_ended_of
-from pipeline.transcripts import Transcripts
+from pipeline.output.output_values import final_of, session_ended_of
+from pipeline.output.transcripts import Transcripts
 from tests.pipeline.final_records import a_final_record, a_session_ended_record
-from tests.pipeline.test_letter_selection import a_letter
+from tests.pipeline.letters.test_letter_selection import a_letter
 
 
 def test_what_explains_a_session_is_told_without_its_words() -> None:

@@ -1,0 +1,1 @@
+"""Jobs that run: found, drained, stopped with a savepoint, resumed (`medstream jobs`)."""

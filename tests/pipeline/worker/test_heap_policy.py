@@ -1,0 +1,69 @@
+"""The heap's arenas, counted by glibc itself in a process of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import ctypes, tempfile, threading
+from pipeline.worker.heap_policy import bound_arenas
+libc = ctypes.CDLL(None)
+if {bounded}: assert bound_arenas()
+gate = threading.Barrier(17)
+def work():
+    kept = [bytes(3200) for _ in range(100)]
+    gate.wait()
+threads = [threading.Thread(target=work) for _ in range(16)]
+[t.start() for t in threads]; gate.wait(); [t.join() for t in threads]
+libc.fopen.restype = ctypes.c_void_p
+with tempfile.NamedTemporaryFile() as report:
+    stream = ctypes.c_void_p(libc.fopen(report.name.encode(), b"w"))
+    libc.malloc_info(0, stream); libc.fclose(stream)
+    print(open(report.name).read().count("<heap nr"))
+"""
+
+
+def arenas(*, bounded: bool, **environment: str) -> int:
+    finished = subprocess.run(
+        [sys.executable, "-c", PROGRAM.format(bounded=bounded)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=environment,
+    )
+    return int(finished.stdout)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's heap")
+def test_a_bounded_heap_has_two_arenas_whatever_the_threads() -> None:
+    free = arenas(bounded=False)
+    if free == 0:
+        pytest.skip("this C library has no malloc_info")
+    assert free > 2
+    assert arenas(bounded=True) <= 2
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's heap")
+def test_whoever_set_it_knows_better() -> None:
+    program = "from pipeline.worker.heap_policy import bound_arenas; print(bound_arenas())"
+    answer = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"MALLOC_ARENA_MAX": "5"},
+    )
+    assert answer.stdout.strip() == "False"
+
+
+def test_the_collector_passes_over_what_was_there_and_runs_after_many_objects() -> None:
+    program = (
+        "import gc; from pipeline.worker.heap_policy import calm_collector; calm_collector(); "
+        "frozen = gc.get_freeze_count(); calm_collector(); "
+        "print(frozen > 1000, gc.get_freeze_count() == frozen, gc.get_threshold()[0], gc.isenabled())"
+    )
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert answer.stdout.split() == ["True", "True", "5000", "True"]
