@@ -8,7 +8,8 @@ import pytest
 
 from connectors.kafka.access import Cluster
 from connectors.kafka.client import ClientConfig
-from pipeline.checks.check import Outcome, Result, examine, kafka_checks
+from pipeline.checks import kafka_checks
+from pipeline.checks.check import Outcome, Result, examine
 from pipeline.checks.kafka_checks import KafkaChecks
 
 PASSWORD = {

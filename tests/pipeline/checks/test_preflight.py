@@ -21,7 +21,8 @@ from connectors.transcribe.errors import (
     UnknownRegionError,
 )
 from connectors.transcribe.events import encode_exception
-from pipeline.checks.check import require, service_checks
+from pipeline.checks import service_checks
+from pipeline.checks.check import require
 from pipeline.checks.preflight import check_job, check_service
 from pipeline.checks.runner_checks import check_job_endpoint, runner_checks
 from pipeline.errors import SettingsError
