@@ -6,8 +6,8 @@ import uuid
 from dataclasses import dataclass, field
 
 from connectors.kafka.client import ClientConfig
-from connectors.kafka.drain_requests import DrainTopic
-from connectors.kafka.properties import is_secret
+from connectors.kafka.configuration.properties import is_secret
+from connectors.kafka.reading.drain_requests import DrainTopic
 from pipeline.audio.raw_chunks import AVRO
 from pipeline.elements import SessionSettings
 from pipeline.engine.limits import SessionLimits
@@ -46,9 +46,9 @@ class JobSettings:
     """See the module. `job_id` tells live sessions of two jobs in one worker process apart.
 
     `start` and `stop_at`: where partitions without a checkpoint begin, and where reading ends
-    (`connectors.kafka.positions`); None: never. `discovery_interval_seconds`: how often new partitions are
-    looked for; None: not. `on_lost_offsets`: "fail" or "skip" where retention removed records before they
-    were read. `max_live_streams` and `max_stream_opens_per_second` hold for each worker process
+    (`connectors.kafka.reading.positions`); None: never. `discovery_interval_seconds`: how often new
+    partitions are looked for; None: not. `on_lost_offsets`: "fail" or "skip" where retention removed records
+    before they were read. `max_live_streams` and `max_stream_opens_per_second` hold for each worker process
     (`stream_slots`).
     `sink_id` names the job's transactions; the topic of finals when not given. `finals_partitions` and
     `audio_topic_id` (Kafka's own id of the input topic) are found out before the job is submitted, and so is

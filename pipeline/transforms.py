@@ -23,7 +23,7 @@ from apache_beam.utils.timestamp import Timestamp
 
 from connectors.kafka.audio_log import AudioLog
 from connectors.kafka.client import ClientConfig
-from connectors.kafka.drain_requests import drain_watch
+from connectors.kafka.reading.drain_requests import drain_watch
 from connectors.kafka.records import NO_TIMESTAMP, KafkaRecord
 from pipeline.audio.decoding import ChunkDecoder
 from pipeline.elements import AudioChunk

@@ -23,7 +23,15 @@ import kafka.codec
 from kafka import errors as kafka_errors
 
 from connectors.kafka.client_logs import Observed, observing, pin_logger
-from connectors.kafka.consistency import ORIGIN, check_consistency, security_protocol, uses_sasl, uses_tls
+from connectors.kafka.configuration.consistency import (
+    ORIGIN,
+    check_consistency,
+    security_protocol,
+    uses_sasl,
+    uses_tls,
+)
+from connectors.kafka.configuration.properties import Value
+from connectors.kafka.configuration.property_files import read_properties, settings_of
 from connectors.kafka.errors import (
     AuthenticationFailed,
     BrokerUnreachable,
@@ -35,10 +43,8 @@ from connectors.kafka.errors import (
     SettingError,
     UnreadableCommandConfig,
 )
-from connectors.kafka.login import Login
-from connectors.kafka.properties import Value
-from connectors.kafka.property_files import read_properties, settings_of
-from connectors.kafka.tls import ReloadingContext, build_context
+from connectors.kafka.security.login import Login
+from connectors.kafka.security.tls import ReloadingContext, build_context
 from schemas.loopback import is_loopback
 
 pin_logger()
@@ -228,7 +234,7 @@ class ClientConfig:
             except (kafka_errors.KafkaError, OSError) as error:
                 mapped = self.map_error(error, observed)
         if isinstance(mapped, BrokerUnreachable | AuthenticationFailed):
-            from connectors.kafka.probe import diagnose
+            from connectors.kafka.probing.probe import diagnose
 
             mapped = diagnose(self) or mapped
         raise mapped

@@ -18,9 +18,9 @@ from typing import Any
 
 from kafka import errors as kafka_errors
 
-from connectors.kafka.access import topic_exists
 from connectors.kafka.client import ClientConfig
 from connectors.kafka.errors import DeliveryFailed, KafkaConnectorError, RecordTooLarge, UnknownTopic
+from connectors.kafka.probing.access import topic_exists
 
 MAX_IN_FLIGHT_BYTES = 16 * 1024 * 1024
 _RECORD_OVERHEAD_BYTES = 100

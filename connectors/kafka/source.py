@@ -41,22 +41,22 @@ from apache_beam.typehints import KV
 from apache_beam.utils.timestamp import Duration, Timestamp
 
 from connectors.kafka.client import ClientConfig
-from connectors.kafka.drain_requests import left_metadata
 from connectors.kafka.errors import KafkaConnectorError, LostOffsets
 from connectors.kafka.metering import Counter, Distribution
 from connectors.kafka.observers import tell
-from connectors.kafka.offsets import find_topics, group_offsets, resolve
-from connectors.kafka.partition_range import UNBOUNDED
-from connectors.kafka.positions import COMMITTED, EARLIEST, Position, parse_start
-from connectors.kafka.records import NO_TIMESTAMP, KafkaRecord
-from connectors.kafka.restrictions import (
+from connectors.kafka.reading.drain_requests import left_metadata
+from connectors.kafka.reading.offsets import find_topics, group_offsets, resolve
+from connectors.kafka.reading.partition_range import UNBOUNDED
+from connectors.kafka.reading.positions import COMMITTED, EARLIEST, Position, parse_start
+from connectors.kafka.reading.restrictions import (
     DiscoveryRestrictions,
     Listed,
     Partition,
     PartitionRestrictions,
     Reached,
 )
-from connectors.kafka.shared_consumer import Batch, shared_consumer
+from connectors.kafka.reading.shared_consumer import Batch, shared_consumer
+from connectors.kafka.records import NO_TIMESTAMP, KafkaRecord
 from connectors.kafka.source_options import SourceOptions
 
 _LOG = logging.getLogger(__name__)

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from connectors.kafka.client import ClientConfig
-from connectors.kafka.drain_requests import DrainTopic, drain_watch
-from connectors.kafka.positions import COMMITTED, EARLIEST, Position, parse_start, parse_stop
-from connectors.kafka.shared_consumer import DEFAULT_MAX_BYTES
+from connectors.kafka.reading.drain_requests import DrainTopic, drain_watch
+from connectors.kafka.reading.positions import COMMITTED, EARLIEST, Position, parse_start, parse_stop
+from connectors.kafka.reading.shared_consumer import DEFAULT_MAX_BYTES
 
 _MIN_DISCOVERY_SECONDS = 1.0
 

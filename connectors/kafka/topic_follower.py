@@ -19,9 +19,9 @@ from kafka import errors as kafka_errors
 from connectors.kafka.audio_log import to_record
 from connectors.kafka.client import ClientConfig
 from connectors.kafka.errors import GroupInUse, LostOffsets, ReadFailed, UnknownTopic
-from connectors.kafka.offsets import resolve
-from connectors.kafka.partition_range import PartitionRange
-from connectors.kafka.positions import COMMITTED, EARLIEST, Position
+from connectors.kafka.reading.offsets import resolve
+from connectors.kafka.reading.partition_range import PartitionRange
+from connectors.kafka.reading.positions import COMMITTED, EARLIEST, Position
 from connectors.kafka.records import KafkaRecord
 
 _REFRESH_SECONDS = 30.0

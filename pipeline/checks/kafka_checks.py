@@ -5,7 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 
-from connectors.kafka.access import (
+from connectors.kafka.client import ClientConfig, is_loopback_only
+from connectors.kafka.configuration.consistency import security_protocol, uses_sasl, uses_tls
+from connectors.kafka.configuration.properties import Value
+from connectors.kafka.configuration.weaknesses import weak_authentication, weak_encryption
+from connectors.kafka.delivery import PROGRESS_TOPIC
+from connectors.kafka.errors import (
+    AuthenticationFailed,
+    BrokerUnreachable,
+    KafkaConnectorError,
+    NotAuthorized,
+    PartitionsChanged,
+    TlsFailed,
+    WrongSecurityProtocol,
+)
+from connectors.kafka.probing.access import (
     READ,
     WRITE,
     Cluster,
@@ -17,21 +31,7 @@ from connectors.kafka.access import (
     check_transactional_id,
     describe_cluster,
 )
-from connectors.kafka.client import ClientConfig, is_loopback_only
-from connectors.kafka.consistency import security_protocol, uses_sasl, uses_tls
-from connectors.kafka.delivery import PROGRESS_TOPIC
-from connectors.kafka.errors import (
-    AuthenticationFailed,
-    BrokerUnreachable,
-    KafkaConnectorError,
-    NotAuthorized,
-    PartitionsChanged,
-    TlsFailed,
-    WrongSecurityProtocol,
-)
-from connectors.kafka.properties import Value
 from connectors.kafka.topics import compacted_partitions, create_compacted
-from connectors.kafka.weaknesses import weak_authentication, weak_encryption
 from pipeline.checks.check import Check, Doubtful, NotNeeded, NotPossible
 
 _REACHED = (TlsFailed, WrongSecurityProtocol, AuthenticationFailed, NotAuthorized)

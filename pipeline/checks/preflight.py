@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from connectors.kafka.delivery import PROGRESS_TOPIC
-from connectors.kafka.drain_requests import drain_topic
+from connectors.kafka.reading.drain_requests import drain_topic
 from connectors.kafka.topics import topic_id
 from pipeline.checks.check import require
 from pipeline.checks.kafka_checks import KafkaChecks

@@ -16,7 +16,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from connectors.kafka.client import ClientConfig
-from connectors.kafka.positions import parse_timestamp_ms
+from connectors.kafka.reading.positions import parse_timestamp_ms
 from pipeline.audio.raw_chunks import AVRO
 from pipeline.cli.kafka_options import CommandConfig, KafkaProperty, properties_of
 from pipeline.cli.registry_options import SchemaRegistryConfig, SchemaRegistryUrl, serde_settings

@@ -7,7 +7,7 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-from connectors.kafka.properties import is_secret
+from connectors.kafka.configuration.properties import is_secret
 from pipeline.errors import SettingsError
 
 _COMMAND_LINE = "COMMANDLINE"  # of click's ParameterSource, which typer keeps to itself

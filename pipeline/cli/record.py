@@ -15,12 +15,12 @@ from typing import Annotated, Any
 import typer
 
 from connectors.kafka.client import ClientConfig
-from connectors.kafka.container import CODECS, ZSTANDARD
 from connectors.kafka.errors import InvalidPosition
-from connectors.kafka.positions import EARLIEST, Position, parse_start, parse_stop
-from connectors.kafka.recording import RecordingWriter, partial_path
+from connectors.kafka.reading.positions import EARLIEST, Position, parse_start, parse_stop
+from connectors.kafka.recordings.container import CODECS, ZSTANDARD
+from connectors.kafka.recordings.recording import RecordingWriter, partial_path
+from connectors.kafka.recordings.topic_reader import ranges_of
 from connectors.kafka.records import KafkaRecord
-from connectors.kafka.topic_reader import ranges_of
 from pipeline.audio.audio_file import DeclaredFormat
 from pipeline.audio.raw_chunks import AVRO
 from pipeline.cli.exit_codes import INTERRUPTED

@@ -8,7 +8,7 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-from connectors.kafka.properties import parse_properties
+from connectors.kafka.configuration.properties import parse_properties
 from pipeline.errors import SettingsError
 from schemas.registry_settings import TOKEN, USER_INFO, registry_settings
 from schemas.serdes import SerdeSettings

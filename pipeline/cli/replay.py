@@ -16,10 +16,10 @@ from typing import Annotated, Any
 
 import typer
 
-from connectors.kafka.bulk_sender import BulkSender
 from connectors.kafka.client import ClientConfig, is_loopback_only
-from connectors.kafka.offsets import find_topics
-from connectors.kafka.recording import RecordingReader
+from connectors.kafka.reading.offsets import find_topics
+from connectors.kafka.recordings.bulk_sender import BulkSender
+from connectors.kafka.recordings.recording import RecordingReader
 from connectors.kafka.records import KafkaRecord
 from pipeline.audio.playback import UNPACED, parse_speed
 from pipeline.audio.raw_chunks import AVRO, RAW

@@ -13,9 +13,9 @@ from typing import Any
 
 import typer
 
+from connectors.kafka.configuration.properties import NAMES, is_secret
+from connectors.kafka.configuration.property_files import read_properties
 from connectors.kafka.errors import KafkaConnectorError
-from connectors.kafka.properties import NAMES, is_secret
-from connectors.kafka.property_files import read_properties
 from connectors.transcribe.credentials import resolve_region
 from connectors.transcribe.errors import TranscribeError
 from pipeline.cli.job_options import job_topics

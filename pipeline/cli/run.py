@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from connectors.kafka.positions import COMMITTED
+from connectors.kafka.reading.positions import COMMITTED
 from connectors.transcribe.endpoint import HTTP2
 from pipeline.audio.raw_chunks import AVRO
 from pipeline.checks.exposure import refuse_exposure

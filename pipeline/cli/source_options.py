@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeAlias
 import typer
 
 from connectors.kafka.errors import InvalidPosition
-from connectors.kafka.positions import parse_start, parse_stop
+from connectors.kafka.reading.positions import parse_start, parse_stop
 from pipeline.audio.raw_chunks import CHUNK_FORMATS
 from pipeline.errors import SettingsError
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from connectors.kafka.drain_requests import LeftPartitions, request_drain
+from connectors.kafka.reading.drain_requests import LeftPartitions, request_drain
 from pipeline.errors import FlinkUnreachable, JobNotFound, StillRunning
 from pipeline.jobs.flink_rest import (
     FlinkJob,

@@ -8,9 +8,9 @@ from types import TracebackType
 from connectors.kafka.audio_log import AudioLog
 from connectors.kafka.client import ClientConfig
 from connectors.kafka.errors import LostOffsets
-from connectors.kafka.offsets import list_partitions
-from connectors.kafka.positions import EARLIEST, END, Position
 from connectors.kafka.publisher import Delivery, Publisher
+from connectors.kafka.reading.offsets import list_partitions
+from connectors.kafka.reading.positions import EARLIEST, END, Position
 from connectors.kafka.records import KafkaRecord
 from connectors.kafka.topic_follower import TopicFollower
 from pipeline.audio import raw_chunks

@@ -15,8 +15,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 
-from connectors.kafka.offsets import checkpoint_age_seconds
-from connectors.kafka.shared_consumer import partition_lags
+from connectors.kafka.reading.offsets import checkpoint_age_seconds
+from connectors.kafka.reading.shared_consumer import partition_lags
 from pipeline.observability.metrics import METRICS, NAMESPACE, STATE, Kind
 from pipeline.worker.live_stream import SENT
 from pipeline.worker.live_streams import Runtime, runtime

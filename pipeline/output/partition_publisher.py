@@ -22,7 +22,6 @@ from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass, replace
 
 from connectors.kafka.delivery import Delivery, Message
-from connectors.kafka.drain_requests import DRAIN_KEY
 from connectors.kafka.errors import (
     BrokerUnreachable,
     DeliveryFailed,
@@ -31,6 +30,7 @@ from connectors.kafka.errors import (
     ReadFailed,
 )
 from connectors.kafka.partitions import partition_for
+from connectors.kafka.reading.drain_requests import DRAIN_KEY
 from pipeline.observability import process_metrics
 from pipeline.output.encoding import OutputEncoder
 from pipeline.output.masking import Masked, mask

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 
 from connectors.kafka.compacted import read_table
 from connectors.kafka.delivery import PROGRESS_TOPIC
-from connectors.kafka.drain_requests import DRAIN_KEY
+from connectors.kafka.reading.drain_requests import DRAIN_KEY
 from connectors.kafka.records import KafkaRecord
 from pipeline.output.progress import SessionProgress
 from pipeline.settings import JobSettings

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
 
-from connectors.kafka.positions import parse_timestamp_ms
+from connectors.kafka.reading.positions import parse_timestamp_ms
 from pipeline.errors import SettingsError
 
 SessionFilter = Callable[[bytes | None], bool]

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from connectors.kafka.client import ClientConfig
-from connectors.kafka.partition_range import UNBOUNDED, PartitionRange
-from connectors.kafka.recording import RecordingWriter
-from connectors.kafka.time_merge import Place
-from connectors.kafka.topic_reader import TopicReader
+from connectors.kafka.reading.partition_range import UNBOUNDED, PartitionRange
+from connectors.kafka.recordings.recording import RecordingWriter
+from connectors.kafka.recordings.time_merge import Place
+from connectors.kafka.recordings.topic_reader import TopicReader
 from pipeline.errors import SettingsError
 from pipeline.recordings.record_selection import session_filter
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from connectors.kafka.bulk_sender import BulkSender
+from connectors.kafka.recordings.bulk_sender import BulkSender
 from connectors.kafka.records import KafkaRecord
 from pipeline.audio.playback import UNPACED
 from pipeline.audio.raw_chunks import AVRO

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any
 
 from connectors.kafka.client import ClientConfig
-from connectors.kafka.positions import COMMITTED, parse_start, parse_stop
+from connectors.kafka.reading.positions import COMMITTED, parse_start, parse_stop
 from connectors.kafka.records import KafkaRecord
 from connectors.kafka.topic_follower import TopicFollower
 from pipeline.elements import FinalTranscript, PartialTranscript

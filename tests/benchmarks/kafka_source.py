@@ -24,10 +24,10 @@ from apache_beam.io.watermark_estimators import ManualWatermarkEstimator
 from kafka import TopicPartition
 
 from connectors.kafka.client import ClientConfig
-from connectors.kafka.partition_range import PartitionRange
 from connectors.kafka.publisher import Publisher
-from connectors.kafka.restrictions import PartitionTracker
-from connectors.kafka.shared_consumer import shared_consumer
+from connectors.kafka.reading.partition_range import PartitionRange
+from connectors.kafka.reading.restrictions import PartitionTracker
+from connectors.kafka.reading.shared_consumer import shared_consumer
 from connectors.kafka.source import _ReadPartition
 from connectors.kafka.source_options import SourceOptions
 from deploy.local.kafka import KafkaBroker

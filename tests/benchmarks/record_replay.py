@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from connectors.kafka.client import ClientConfig
-from connectors.kafka.recording import RecordingReader, RecordingWriter
+from connectors.kafka.recordings.recording import RecordingReader, RecordingWriter
 from connectors.kafka.records import KafkaRecord
 from deploy.local.kafka import KafkaBroker
 from schemas.serde import SingleObjectSerde

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from connectors.kafka.client import ClientConfig
 from connectors.kafka.errors import LostOffsets
-from connectors.kafka.positions import END, Position, parse_start
+from connectors.kafka.reading.positions import END, Position, parse_start
 from connectors.kafka.records import KafkaRecord
 from connectors.kafka.topic_follower import TopicFollower
 from deploy.local.kafka import KafkaBroker

@@ -15,17 +15,17 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from kafka import KafkaProducer, TopicPartition
 
 from connectors.kafka.client import ClientConfig
-from connectors.kafka.discovery import KnownTopics
-from connectors.kafka.drain_requests import (
+from connectors.kafka.errors import UnknownTopic
+from connectors.kafka.reading.discovery import KnownTopics
+from connectors.kafka.reading.drain_requests import (
     DrainTopic,
     DrainWatch,
     LeftPartitions,
     drain_topic,
     request_drain,
 )
-from connectors.kafka.errors import UnknownTopic
-from connectors.kafka.offsets import GroupOffsets
-from connectors.kafka.restrictions import DiscoveryRestrictions
+from connectors.kafka.reading.offsets import GroupOffsets
+from connectors.kafka.reading.restrictions import DiscoveryRestrictions
 from connectors.kafka.source import ReadFromKafka, SourceOptions, _DiscoverPartitions
 from deploy.local.kafka import KafkaBroker
 from tests.integration.conftest import MakeTopic

@@ -11,7 +11,7 @@ import pytest
 from fastavro import json_reader, parse_schema
 
 import schemas
-from connectors.kafka.recording import RecordingWriter
+from connectors.kafka.recordings.recording import RecordingWriter
 from connectors.kafka.records import KafkaRecord
 from deploy.local.jars import ensure_jars
 from deploy.local.java import java_executable

@@ -11,7 +11,6 @@ import apache_beam as beam
 import pytest
 from kafka import KafkaProducer, TopicPartition
 
-from connectors.kafka.access import check_connection
 from connectors.kafka.audio_log import AudioLog
 from connectors.kafka.client import ClientConfig
 from connectors.kafka.errors import (
@@ -21,10 +20,11 @@ from connectors.kafka.errors import (
     RecordTooLarge,
     UnknownTopic,
 )
-from connectors.kafka.offsets import GroupOffsets, list_partitions
-from connectors.kafka.positions import COMMITTED, EARLIEST, LATEST
+from connectors.kafka.probing.access import check_connection
 from connectors.kafka.publisher import Publisher, shared_publisher
-from connectors.kafka.shared_consumer import Batch, SharedConsumer
+from connectors.kafka.reading.offsets import GroupOffsets, list_partitions
+from connectors.kafka.reading.positions import COMMITTED, EARLIEST, LATEST
+from connectors.kafka.reading.shared_consumer import Batch, SharedConsumer
 from connectors.kafka.sink import UNDELIVERABLE, UndeliverableRecord, WriteToKafka
 from deploy.local.kafka import KafkaBroker
 from deploy.local.processes import free_port

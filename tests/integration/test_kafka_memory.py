@@ -14,10 +14,10 @@ import pytest
 from apache_beam.io.watermark_estimators import ManualWatermarkEstimator
 
 from connectors.kafka.client import ClientConfig
-from connectors.kafka.partition_range import UNBOUNDED, PartitionRange
 from connectors.kafka.publisher import Publisher
+from connectors.kafka.reading.partition_range import UNBOUNDED, PartitionRange
+from connectors.kafka.reading.restrictions import PartitionTracker
 from connectors.kafka.records import KafkaRecord
-from connectors.kafka.restrictions import PartitionTracker
 from connectors.kafka.source import SourceOptions, _ReadPartition
 from deploy.local.kafka import KafkaBroker
 from tests.integration.conftest import MakeTopic

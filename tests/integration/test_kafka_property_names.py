@@ -7,8 +7,8 @@ import subprocess
 
 import pytest
 
-from connectors.kafka.properties import NAMES
-from connectors.kafka.refused_properties import reason_for_refusal
+from connectors.kafka.configuration.properties import NAMES
+from connectors.kafka.configuration.refused_properties import reason_for_refusal
 from deploy.local.jars import KAFKA_LOCK, ensure_jars
 from deploy.local.java import class_path, java_executable
 

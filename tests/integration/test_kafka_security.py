@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from kafka.admin import ACLOperation, ResourceType
 
-from connectors.kafka.access import check_connection, check_producer
 from connectors.kafka.audio_log import AudioLog
 from connectors.kafka.client import ClientConfig
 from connectors.kafka.errors import (
@@ -24,6 +23,7 @@ from connectors.kafka.errors import (
     TlsFailed,
     TokenRequestFailed,
 )
+from connectors.kafka.probing.access import check_connection, check_producer
 from connectors.kafka.publisher import Publisher
 from deploy.local.flink import FlinkJobServer
 from deploy.local.processes import free_port

@@ -16,7 +16,7 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from kafka import KafkaProducer, TopicPartition
 
 from connectors.kafka.client import ClientConfig
-from connectors.kafka.offsets import GroupOffsets
+from connectors.kafka.reading.offsets import GroupOffsets
 from connectors.kafka.records import CREATE_TIME, LOG_APPEND_TIME, KafkaRecord
 from connectors.kafka.source import ReadFromKafka
 from deploy.local.kafka import KafkaBroker

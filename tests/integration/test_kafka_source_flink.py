@@ -16,8 +16,8 @@ import pytest
 from kafka import KafkaProducer
 
 from connectors.kafka.client import ClientConfig
-from connectors.kafka.offsets import list_partitions
-from connectors.kafka.positions import COMMITTED
+from connectors.kafka.reading.offsets import list_partitions
+from connectors.kafka.reading.positions import COMMITTED
 from deploy.local.flink import FlinkJobServer
 from deploy.local.kafka import KafkaBroker
 from tests.integration import kafka_probe

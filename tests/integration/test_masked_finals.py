@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from kafka.admin import ACLOperation, ResourceType
 
-from connectors.kafka.access import check_connection
 from connectors.kafka.client import ClientConfig
 from connectors.kafka.errors import KafkaConnectorError, NotAuthorized
+from connectors.kafka.probing.access import check_connection
 from deploy.local.flink import FlinkJobServer
 from deploy.local.transcribe.process import EndpointProcess
 from pipeline.consuming import read_finals

@@ -16,13 +16,13 @@ from kafka import TopicPartition
 from typer.testing import CliRunner
 
 import schemas
-from connectors.kafka.bulk_sender import BulkSender
 from connectors.kafka.client import ClientConfig
 from connectors.kafka.errors import KafkaConnectorError, RecordTooLarge
-from connectors.kafka.positions import EARLIEST, END, Position
-from connectors.kafka.recording import RecordingReader, partial_path
+from connectors.kafka.reading.positions import EARLIEST, END, Position
+from connectors.kafka.recordings.bulk_sender import BulkSender
+from connectors.kafka.recordings.recording import RecordingReader, partial_path
+from connectors.kafka.recordings.topic_reader import TopicReader, ranges_of
 from connectors.kafka.records import KafkaRecord
-from connectors.kafka.topic_reader import TopicReader, ranges_of
 from deploy.local.kafka import KafkaBroker
 from pipeline.cli import app
 from pipeline.errors import PipelineError

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from connectors.kafka.recording import RecordingWriter
+from connectors.kafka.recordings.recording import RecordingWriter
 from deploy.local.recordings import DIRECTORY
 from pipeline.audio.audio_file import DeclaredFormat
 from pipeline.recordings.audio_recording import audio_records, session_names

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
-from connectors.kafka.positions import EARLIEST, END
+from connectors.kafka.reading.positions import EARLIEST, END
 from deploy.local.transcribe.process import REGION
 from pipeline.audio.playback import UNPACED, parse_speed
 from pipeline.cli.beam_flags import beam_flag

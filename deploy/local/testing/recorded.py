@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from connectors.kafka.recording import RecordingReader
+from connectors.kafka.recordings.recording import RecordingReader
 from pipeline.audio.decoding import ChunkDecoder
 from pipeline.errors import SettingsError
 from pipeline.recordings.recording_report import RecordingReport

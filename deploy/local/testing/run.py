@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from connectors.kafka.bulk_sender import BulkSender
 from connectors.kafka.client import ClientConfig
 from connectors.kafka.errors import KafkaConnectorError
-from connectors.kafka.recording import RecordingReader
+from connectors.kafka.recordings.bulk_sender import BulkSender
+from connectors.kafka.recordings.recording import RecordingReader
 from connectors.kafka.topics import create_topics, delete_topics
 from deploy.local.processes import ChildProcess
 from deploy.local.testing.errors import SessionsUnfinished

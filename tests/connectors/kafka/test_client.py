@@ -13,7 +13,6 @@ from types import SimpleNamespace
 import pytest
 from kafka import errors as kafka_errors
 
-from connectors.kafka.access import Cluster, check_advertised
 from connectors.kafka.client import ClientConfig, split_servers
 from connectors.kafka.client_logs import Observed, pin_logger
 from connectors.kafka.errors import (
@@ -26,6 +25,7 @@ from connectors.kafka.errors import (
     SettingError,
     UnreadableCommandConfig,
 )
+from connectors.kafka.probing.access import Cluster, check_advertised
 
 SECRET = "correct-horse"
 SCRAM = {

@@ -10,8 +10,8 @@ from apache_beam.utils.timestamp import Timestamp
 
 from connectors.kafka.client import ClientConfig
 from connectors.kafka.errors import InvalidPosition
+from connectors.kafka.reading.shared_consumer import Batch
 from connectors.kafka.records import KafkaRecord
-from connectors.kafka.shared_consumer import Batch
 from connectors.kafka.source import (
     SourceOptions,
     _advance,

@@ -17,9 +17,10 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 
-from connectors.kafka import offsets, shared_consumer, source
+from connectors.kafka import source
 from connectors.kafka.client import ClientConfig
 from connectors.kafka.errors import DeliveryFailed, LostOffsets
+from connectors.kafka.reading import offsets, shared_consumer
 from connectors.transcribe.errors import BadRequestError, LimitExceededError, StreamResetError
 from pipeline import publishing, transforms
 from pipeline.observability.process_metrics import exposition

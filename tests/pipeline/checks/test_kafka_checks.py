@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from connectors.kafka.access import Cluster
 from connectors.kafka.client import ClientConfig
+from connectors.kafka.probing.access import Cluster
 from pipeline.checks import kafka_checks
 from pipeline.checks.check import Outcome, Result, examine
 from pipeline.checks.kafka_checks import KafkaChecks

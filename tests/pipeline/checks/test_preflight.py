@@ -10,9 +10,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from connectors.kafka import probe
 from connectors.kafka.client import ClientConfig
 from connectors.kafka.errors import BrokerUnreachable
+from connectors.kafka.probing import probe
 from connectors.transcribe.errors import (
     BadRequestError,
     CredentialsNotFoundError,

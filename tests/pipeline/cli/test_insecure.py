@@ -13,7 +13,7 @@ import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from connectors.kafka.recording import RecordingWriter
+from connectors.kafka.recordings.recording import RecordingWriter
 from pipeline import cli
 
 CLEARTEXT = {

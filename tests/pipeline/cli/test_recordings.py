@@ -10,7 +10,7 @@ import soundfile
 from typer.testing import CliRunner
 
 from connectors.kafka.errors import KafkaConnectorError, NotARecording, UnwritableRecording
-from connectors.kafka.recording import RecordingWriter, partial_path
+from connectors.kafka.recordings.recording import RecordingWriter, partial_path
 from connectors.kafka.records import KafkaRecord
 from pipeline.cli import app
 from pipeline.errors import PipelineError, SettingsError

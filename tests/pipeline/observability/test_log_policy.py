@@ -54,7 +54,7 @@ CLIENTS = ["kafka", "botocore", "urllib3", "h2", "hpack", "websockets"]
     [
         ("pipeline.transforms", CLIENTS, 20),
         ("pipeline.cli", CLIENTS, 20),
-        ("connectors.kafka.msk_iam", ["botocore", "urllib3"], 5),
+        ("connectors.kafka.security.msk_iam", ["botocore", "urllib3"], 5),
         ("deploy.local.transcribe.serving", ["granian", "_granian"], 1),
     ],
 )

@@ -8,7 +8,7 @@ from typing import cast
 import pytest
 from prometheus_client import CollectorRegistry
 
-from connectors.kafka import offsets, shared_consumer
+from connectors.kafka.reading import offsets, shared_consumer
 from pipeline.engine.session_state import SessionState
 from pipeline.observability.scraped_metrics import BUILD_INFO, WorkerCollector
 from pipeline.worker.live_streams import Runtime

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from connectors.kafka.recording import RecordingReader, RecordingWriter
+from connectors.kafka.recordings.recording import RecordingReader, RecordingWriter
 from connectors.kafka.records import KafkaRecord
 from deploy.local.recordings import load_recordings
 from deploy.local.testing.example import EXPECTED, NAMES, make_recording
