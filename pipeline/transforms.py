@@ -26,6 +26,7 @@ from connectors.kafka.client import ClientConfig
 from connectors.kafka.reading.drain_requests import drain_watch
 from connectors.kafka.records import NO_TIMESTAMP, KafkaRecord
 from pipeline.audio.decoding import ChunkDecoder
+from pipeline.backoff import full_jitter
 from pipeline.elements import AudioChunk
 from pipeline.engine.commands import (
     EmitFinal,
@@ -48,7 +49,6 @@ from pipeline.output.outputs import final_record, session_ended_record, stage_of
 from pipeline.output.progress import Opening, SessionStep
 from pipeline.output.unfinished_sessions import UnfinishedSessions, unfinished_sessions
 from pipeline.settings import JobSettings
-from pipeline.worker.backoff import full_jitter
 from pipeline.worker.bundle_metrics import report_no_zeros, sample_no_times
 from pipeline.worker.heap_policy import bound_arenas
 from pipeline.worker.live_outputs import Measured, Output

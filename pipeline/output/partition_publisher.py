@@ -31,11 +31,11 @@ from connectors.kafka.errors import (
 )
 from connectors.kafka.partitions import partition_for
 from connectors.kafka.reading.drain_requests import DRAIN_KEY
+from pipeline.backoff import full_jitter
 from pipeline.observability import process_metrics
 from pipeline.output.encoding import OutputEncoder
 from pipeline.output.masking import Masked, mask
 from pipeline.output.progress import Publication, SessionProgress, SessionStep, publish
-from pipeline.worker.backoff import full_jitter
 from schemas.errors import RegistryError
 from schemas.serde import shared_serde
 

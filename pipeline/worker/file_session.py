@@ -21,6 +21,7 @@ from connectors.kafka.log_scan import LogSlice
 from connectors.kafka.records import NO_TIMESTAMP, KafkaRecord
 from pipeline.audio.audio_file import AUDIO, AudioSource
 from pipeline.audio.playback import CHUNKS_PER_SECOND, UNPACED, catch_up_rate, due_at
+from pipeline.backoff import full_jitter
 from pipeline.elements import AudioChunk, AudioFormat, LogEntry, SessionSettings
 from pipeline.engine.answers import StreamFailure
 from pipeline.engine.commands import EmitSessionEnded, Observe
@@ -28,7 +29,6 @@ from pipeline.engine.limits import SessionLimits
 from pipeline.engine.session import Session, opening_cursor
 from pipeline.errors import SettingsError
 from pipeline.output.transcript_text import Ending
-from pipeline.worker.backoff import full_jitter
 from pipeline.worker.live_outputs import FailureReport, Measured, Output
 from pipeline.worker.live_session import LiveSession
 from pipeline.worker.live_streams import runtime

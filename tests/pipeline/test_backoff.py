@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.worker.backoff import full_jitter
+from pipeline.backoff import full_jitter
 
 
 @given(st.integers(1, 500))
