@@ -56,7 +56,8 @@ class _FlinkProcess(LocalServer):
     """One JVM of the cluster, with the class path that the job server has."""
 
     main_class: str
-    heap: tuple[str, ...]
+    heap_mib: int
+    first_heap_mib = 64
     environment: Mapping[str, str] | None = None
 
     @property
@@ -74,8 +75,9 @@ class _FlinkProcess(LocalServer):
             self.name,
             [
                 java_executable(),
-                *self.heap,
-                *flink_jvm.options(),
+                f"-Xmx{self.heap_mib}m",
+                f"-Xms{self.first_heap_mib}m",
+                *flink_jvm.options(self.heap_mib),
                 *self._jvm_options(),
                 f"-Djava.io.tmpdir={temporary}",
                 *("-cp", class_path(ensure_jars(FLINK_LOCK)), self.main_class),
@@ -97,9 +99,11 @@ class JobManager(_FlinkProcess):
 
     name = "Flink JobManager"
     main_class = _JOB_MANAGER
-    heap = ("-Xmx384m", "-Xms96m")
+    heap_mib, first_heap_mib = 384, 96
 
-    def __init__(self, directory: Path, state: Mapping[str, str], *, detached: bool) -> None:
+    def __init__(
+        self, directory: Path, state: Mapping[str, str], *, heartbeat_timeout_ms: int, detached: bool
+    ) -> None:
         super().__init__(directory, detached=detached)
         self._ports = self._ports_for(["rest", "rpc", "pools"])
         self._rest_port = self._ports["rest"]
@@ -113,7 +117,7 @@ class JobManager(_FlinkProcess):
             "rest.address": "localhost",
             "rest.port": str(self._rest_port),
             "heartbeat.interval": "1000",
-            "heartbeat.timeout": "5000",
+            "heartbeat.timeout": str(heartbeat_timeout_ms),
             # Beam's classes are the same on the class path and in what the job server sends.
             "classloader.resolve-order": "parent-first",
         }
@@ -155,7 +159,7 @@ class TaskManager(_FlinkProcess):
         self.resource_id = f"taskmanager-{number}"
         self._slots = slots
         self._task_heap_mib = task_heap_mib
-        self.heap = (f"-Xmx{task_heap_mib + _FRAMEWORK_HEAP_MIB}m", "-Xms64m")
+        self.heap_mib = task_heap_mib + _FRAMEWORK_HEAP_MIB
         self._rest_url = rest_url
         self._hosts = hosts
 
@@ -216,6 +220,7 @@ class WorkerPool(LocalServer):
 class FlinkCluster:
     """The whole cluster in `directory`; as a context manager it serves inside the block.
 
+    `heartbeat_timeout_ms`: for how long a TaskManager may be silent; Flink's default is ten times as long.
     `worker_pools`: workers in EXTERNAL environments; `worker_environment` is then given to the pools, and
     otherwise, as for the embedded Flink, with each job.
     """
@@ -227,6 +232,7 @@ class FlinkCluster:
         task_managers: int = 2,
         slots: int = 2,
         task_heap_mib: int = 192,
+        heartbeat_timeout_ms: int = 5_000,
         worker_pools: bool = False,
         worker_environment: Mapping[str, str] | None = None,
         job_server_jar: Path | None = None,
@@ -237,7 +243,12 @@ class FlinkCluster:
         self.directory.mkdir(parents=True, exist_ok=True)
         self._console = console
         state = flink_jvm.job_settings(self.checkpoints, self.savepoints)
-        self.job_manager = JobManager(self.directory / "jobmanager", state, detached=detached)
+        self.job_manager = JobManager(
+            self.directory / "jobmanager",
+            state,
+            heartbeat_timeout_ms=heartbeat_timeout_ms,
+            detached=detached,
+        )
         addresses = [f"127.0.0.{2 + number}" for number in range(task_managers)] if worker_pools else []
         self.worker_pools = [
             WorkerPool(

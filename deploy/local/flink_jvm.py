@@ -9,8 +9,8 @@ from pathlib import Path
 FULL_JIT = "MEDSTREAM_LOCAL_FULL_JIT"
 """Set, JVMs compile as in production: what runs for minutes takes less CPU, what starts takes more."""
 _QUICK_START = "-XX:TieredStopAtLevel=1"
+_SMALL_HEAP_MIB = 1024
 _OPTIONS = (
-    "-XX:+UseSerialGC",
     *(
         f"--add-opens=java.base/{package}=ALL-UNNAMED"
         for package in (
@@ -29,9 +29,16 @@ _OPTIONS = (
 )
 
 
-def options() -> tuple[str, ...]:
-    """Of every JVM of Flink, beside its heap."""
-    return _OPTIONS if os.environ.get(FULL_JIT) else (_QUICK_START, *_OPTIONS)
+def options(heap_mib: int = 0) -> tuple[str, ...]:
+    """Of every JVM of Flink, beside its heap, which may be `heap_mib` large.
+
+    The serial collector is the lightest for a small heap. With a gigabyte of state (the runner's leak, Beam
+    issue 27648) it stood still for more than five seconds, and Flink took the TaskManager for dead: a large
+    heap has G1, as Java chooses for a server.
+    """
+    collector = "-XX:+UseSerialGC" if heap_mib <= _SMALL_HEAP_MIB else "-XX:+UseG1GC"
+    start = () if os.environ.get(FULL_JIT) else (_QUICK_START,)
+    return (*start, collector, *_OPTIONS)
 
 
 def job_settings(checkpoints: Path, savepoints: Path) -> dict[str, str]:

@@ -106,6 +106,7 @@ def run(arguments: argparse.Namespace, directory: Path) -> dict[str, object]:
             task_managers=arguments.task_managers,
             slots=2,
             task_heap_mib=arguments.task_heap_mib,
+            heartbeat_timeout_ms=50_000,
         ) as cluster,
     ):
         topics = Topics.create(broker, arguments.partitions)
@@ -235,8 +236,8 @@ def main() -> None:
     parser.add_argument("--partitions", type=int, default=2)
     parser.add_argument("--parallelism", type=int, default=2)
     parser.add_argument("--task-managers", type=int, default=2)
-    parser.add_argument("--task-heap-mib", type=int, default=1536, help="of each TaskManager: see the leak")
-    parser.add_argument("--checkpoint-seconds", type=int, default=10)
+    parser.add_argument("--task-heap-mib", type=int, default=6144, help="of each TaskManager: see the leak")
+    parser.add_argument("--checkpoint-seconds", type=int, default=60)
     parser.add_argument("--delivery", default="exactly-once")
     parser.add_argument("--directory", type=Path, default=None, help="kept; a temporary one without")
     parser.add_argument("--json", type=Path, default=None)
