@@ -12,7 +12,6 @@ Sizes are explicit, since Flink's scripts, which would work them out, are not us
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -31,6 +30,7 @@ from deploy.local.java import class_path, java_executable
 from deploy.local.processes import ChildProcess, accepts_connections, tail_of
 from deploy.local.server import LocalServer
 from deploy.local.worker import LOG_DIRECTORY_VARIABLE
+from deploy.local.worker_pools import WorkerPool
 from pipeline.jobs.flink_rest import FlinkJob, cancel, jobs_at, task_managers, wait_for
 
 _JOB_MANAGER = "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint"
@@ -183,38 +183,6 @@ class TaskManager(_FlinkProcess):
 
     def _is_ready(self) -> bool:
         return self.resource_id in task_managers(self._rest_url)
-
-
-class WorkerPool(LocalServer):
-    """The pool of one TaskManager, on a loopback address of its own."""
-
-    def __init__(
-        self, directory: Path, number: int, address: str, port: int, logs: Path, *, detached: bool
-    ) -> None:
-        self.name = f"worker pool {number}"
-        super().__init__(directory, detached=detached)
-        self.address, self._port, self._logs = address, port, logs
-        self.environment: dict[str, str] = {}
-
-    @property
-    def log_path(self) -> Path:
-        return self.directory / "pool.log"
-
-    def _launch(self) -> ChildProcess:
-        return ChildProcess(
-            self.name,
-            [
-                Path(sys.executable).with_name("medstream-worker-pool"),
-                f"--host={self.address}",
-                f"--port={self._port}",
-            ],
-            log_path=self.log_path,
-            environment={LOG_DIRECTORY_VARIABLE: str(self._logs), **self.environment},
-            detached=self._detached,
-        )
-
-    def _is_ready(self) -> bool:
-        return accepts_connections(self._port, self.address)
 
 
 class FlinkCluster:
