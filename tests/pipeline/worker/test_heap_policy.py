@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from pipeline.worker.heap_policy import trim_heap
+
 PROGRAM = """
 import ctypes, tempfile, threading
 from pipeline.worker.heap_policy import bound_arenas
@@ -23,6 +25,23 @@ with tempfile.NamedTemporaryFile() as report:
     stream = ctypes.c_void_p(libc.fopen(report.name.encode(), b"w"))
     libc.malloc_info(0, stream); libc.fclose(stream)
     print(open(report.name).read().count("<heap nr"))
+"""
+
+STALL = """
+import threading
+from pathlib import Path
+from pipeline.worker.heap_policy import bound_arenas, trim_heap
+bound_arenas()
+def resident_mib():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 2**20
+kept = []
+def work():
+    waiting = [bytes(3200) for _ in range(20_000)]  # 62 MiB of audio that waits
+    kept.extend(waiting[::100])
+threads = [threading.Thread(target=work)]
+[t.start() for t in threads]; [t.join() for t in threads]
+before = resident_mib()
+print(trim_heap(), before - resident_mib())
 """
 
 
@@ -67,3 +86,25 @@ def test_the_collector_passes_over_what_was_there_and_runs_after_many_objects() 
     )
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert answer.stdout.split() == ["True", "True", "5000", "True"]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's heap")
+def test_what_a_stall_leaves_behind_is_given_back() -> None:
+    answer = subprocess.run([sys.executable, "-c", STALL], capture_output=True, text=True, check=True)
+    can, given_back_mib = answer.stdout.split()
+    if can == "False":
+        pytest.skip("this C library has no malloc_trim")
+    assert float(given_back_mib) > 40
+
+
+@pytest.mark.skipif(not trim_heap(), reason="this C library has no malloc_trim")
+def test_one_thread_trims_and_keeps_nobody_waiting_at_the_end() -> None:
+    program = (
+        "import threading; from pipeline.worker.heap_policy import keep_trimming_heap; "
+        "keep_trimming_heap(); keep_trimming_heap(); "
+        "print([thread.name for thread in threading.enumerate()].count('heap'))"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=30
+    )
+    assert answer.stdout.strip() == "1"
