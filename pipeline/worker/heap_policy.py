@@ -7,9 +7,9 @@ three minutes, of which its objects were none. Two arenas are enough for threads
 sets MALLOC_ARENA_MAX knows better, and where another program starts the workers it should be set to 2: arenas
 that threads have by the time this is called stay. Elsewhere (musl, macOS) there is nothing to do.
 Whatever stands still for a second or two (a checkpoint, a broker) makes audio wait here, and what its chunks
-leave behind stays with the process: by half an hour of such stalls a worker of 25 sessions grew by 3 MB each
-ten minutes, its objects by nothing. So free pages are given back once a minute, by a thread that waits
-meanwhile. Source: mallopt(3), M_ARENA_MAX; malloc_trim(3).
+leave behind stays with the process: in half an hour of such stalls a worker of 25 sessions grew by 3 MB each
+ten minutes, all of it in the C heap, Python's own arenas by nothing. So free pages are given back once a
+minute, by a thread that waits meanwhile. Source: mallopt(3), M_ARENA_MAX; malloc_trim(3).
 
 Chunks and results leave no cycles behind, and each is some dozen objects, so that by Python's default the
 collector looks through the young ones many times a second, and through all of Beam's now and then: 70 ms in
