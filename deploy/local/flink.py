@@ -36,7 +36,8 @@ WORKER = "medstream-worker"
 _POLL_SECONDS = 0.1
 EMBEDDED = "[local]"
 
-_HEAP = ("-Xmx512m", "-Xms96m")
+_HEAP_MIB = 512
+_FIRST_HEAP_MIB = 96
 
 
 class FlinkJobServer(LocalServer):
@@ -52,18 +53,21 @@ class FlinkJobServer(LocalServer):
         state_directory: Path | None = None,
         job_server_jar: Path | None = None,
         java: Path | None = None,
+        heap_mib: int = _HEAP_MIB,
         console: Console | None = None,
         detached: bool = False,
     ) -> None:
         """`master`: `host:port` of a Flink's REST server to submit to, instead of one per job inside of this
         process. `state_directory`: where jobs keep checkpoints and savepoints; the job server decides that,
-        not the cluster. `directory` without.
+        not the cluster. `directory` without. `heap_mib`: of its JVM, with the embedded Flink in it; a job
+        of many hours needs more, for what the runner leaves in the state (Beam issue 27648).
         """
         super().__init__(directory, detached=detached)
         self._master = master
         self._state = (state_directory or self.directory).absolute()
         self._job_server_jar = job_server_jar
         self._java = java
+        self._heap_mib = heap_mib
         self._console = console
         self._ports = self._ports_for([*_SERVICES, "rest"])
 
@@ -152,8 +156,9 @@ class FlinkJobServer(LocalServer):
             self.name,
             [
                 java_executable(self._java),
-                *_HEAP,
-                *flink_jvm.options(),
+                f"-Xmx{self._heap_mib}m",
+                f"-Xms{_FIRST_HEAP_MIB}m",
+                *flink_jvm.options(self._heap_mib),
                 f"-Djava.io.tmpdir={temporary}",
                 *("-cp", class_path(jars), _MAIN_CLASS),
                 "--job-host=localhost",

@@ -48,6 +48,7 @@ class RealTime:
     python_early_mib: float
     python_rss_mib: float
     jvm_rss_mib: float
+    round: int = 0
 
     @property
     def python_kib_per_session(self) -> float:
@@ -80,6 +81,7 @@ class CatchUp:
     python_cpu_seconds: float
     jvm_cpu_seconds: float
     python_rss_mib: float
+    round: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,7 @@ class Recovery:
     sessions: int
     first_seconds: float
     all_seconds: float
+    round: int = 0
 
 
 class TooShort(Exception):

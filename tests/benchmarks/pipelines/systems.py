@@ -33,12 +33,15 @@ _JOB_OPTIONS = ("--max-live-streams=2000", "--max-stream-opens-per-second=100")
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """What the systems share: the broker, the service's URL, a folder for logs. `options`: of every job."""
+    """What the systems share: the broker, the service's URL, a folder for logs. `options`: of every job.
+    `heap_mib`: of the JVM that a job's operators are in.
+    """
 
     broker: KafkaBroker
     service_url: str
     directory: Path
     options: tuple[str, ...] = ()
+    heap_mib: int = 512
 
 
 @dataclass(slots=True)
@@ -80,7 +83,7 @@ def running(
             loop.stop()
         return
     embedded = name == "embedded"
-    with FlinkJobServer(directory / "flink") if embedded else FlinkCluster(directory / "flink") as flink:
+    with _flink(directory / "flink", stage.heap_mib, embedded=embedded) as flink:
         parallelism = [] if embedded else ["--parallelism=2"]
         arguments = [
             f"--bootstrap-servers={stage.broker.bootstrap_servers}",
@@ -100,6 +103,12 @@ def running(
         finally:
             job.stop()
             flink.cancel_jobs()
+
+
+def _flink(directory: Path, heap_mib: int, *, embedded: bool) -> FlinkJobServer | FlinkCluster:
+    if embedded:
+        return FlinkJobServer(directory, heap_mib=heap_mib)
+    return FlinkCluster(directory, task_heap_mib=heap_mib)
 
 
 def _role(process: psutil.Process) -> str | None:

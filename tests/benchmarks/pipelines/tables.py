@@ -97,8 +97,9 @@ def _median(group: Sequence[Any], of: Callable[[Any], float]) -> str:
 
 
 def _ratio(group: Sequence[Any], others: Sequence[Any] | None, of: Callable[[Any], float]) -> str:
-    """The median of the ratios, round by round."""
+    """The median of the ratios of the rounds in which both were measured."""
     if not others or group[0].system == "bare":
         return ""
-    pairs = zip(group, others, strict=False)
-    return f"{statistics.median(of(row) / of(other) for row, other in pairs if of(other)):.2f}"
+    bare = {other.round: of(other) for other in others}
+    ratios = [of(row) / bare[row.round] for row in group if bare.get(row.round)]
+    return f"{statistics.median(ratios):.2f}" if ratios else ""
