@@ -45,6 +45,7 @@ from connectors.kafka.errors import (
 )
 from connectors.kafka.security.login import Login
 from connectors.kafka.security.tls import ReloadingContext, build_context
+from connectors.kafka.watched_consumer import WatchedConsumer
 from schemas.loopback import is_loopback
 
 pin_logger()
@@ -126,8 +127,8 @@ class ClientConfig:
         return float(self.load().get("delivery_timeout_ms") or _DELIVERY_TIMEOUT_MS) / 1000
 
     def consumer(self, **arguments: Any) -> Any:
-        """A KafkaConsumer without group subscription, reading committed records only. Raises
-        KafkaConnectorError.
+        """A KafkaConsumer without group subscription, reading committed records only; its polls raise
+        PollStuck rather than wait for ever. Raises KafkaConnectorError.
         """
         defaults = {
             "enable_auto_commit": False,
@@ -136,7 +137,7 @@ class ClientConfig:
             "isolation_level": "read_committed",
             "metrics_enabled": False,
         }
-        return self._open(kafka.KafkaConsumer, defaults, arguments)
+        return self._open(WatchedConsumer, defaults, arguments)
 
     def producer(self, **arguments: Any) -> Any:
         """An idempotent KafkaProducer, acks=all, 5 ms linger, 256 KiB batches. Raises KafkaConnectorError."""

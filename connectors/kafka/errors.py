@@ -26,10 +26,8 @@
     +-- DeliveryFailed               retryable: the runner repeats the bundle
     +-- ProducerFenced               retryable: another producer has the transactional.id
     +-- ReadFailed                   retryable
-    +-- RecordingError               a file of recorded records
-        +-- NotARecording
-        +-- DamagedRecording         what comes before the damage was given out
-        +-- UnwritableRecording
+    |   +-- PollStuck                the library's fault (watched_consumer.py)
+    +-- RecordingError               a file of recorded records (recordings/errors.py)
 
 Each message names the setting and the remedy. None carries a password, a key or a record's bytes.
 kafka-python's own errors are mapped where its calls are made (`client.map_error`).
@@ -360,39 +358,10 @@ class ReadFailed(KafkaConnectorError):
         self.cause = cause
 
 
-class RecordingError(KafkaConnectorError):
-    """A recording cannot be read or written; `path` is its file."""
+class PollStuck(ReadFailed):
+    """kafka-python's `poll` had not returned long after its time; its consumer was closed."""
 
-    path: str
-
-
-class NotARecording(RecordingError):
-    """The file is no Avro container of recorded records."""
-
-    def __init__(self, path: str, problem: str) -> None:
-        super().__init__(f"{path} is no recording: {problem}. medstream record makes one.")
-        self.path = path
-        self.problem = problem
-
-
-class DamagedRecording(RecordingError):
-    """A recording that is cut short or was changed; `records` before the damage are good."""
-
-    def __init__(self, path: str, records: int, position_bytes: int, problem: str) -> None:
-        super().__init__(
-            f"{path} is damaged at byte {position_bytes}, after {records} records: {problem}. The records "
-            "before are good; copy the file again, or record the topic again."
-        )
-        self.path = path
-        self.records = records
-        self.position_bytes = position_bytes
-        self.problem = problem
-
-
-class UnwritableRecording(RecordingError):
-    """The file cannot be written; `problem` says why and what to do."""
-
-    def __init__(self, path: str, problem: str) -> None:
-        super().__init__(f"Cannot write {path}: {problem}")
-        self.path = path
-        self.problem = problem
+    def __init__(self, topic: str, partition: int, waited_seconds: float) -> None:
+        cause = f"a poll had not returned after {waited_seconds:.0f} s, and its consumer was closed"
+        super().__init__(topic, partition, cause)
+        self.waited_seconds = waited_seconds

@@ -45,6 +45,7 @@ from connectors.kafka.errors import KafkaConnectorError, LostOffsets
 from connectors.kafka.metering import Counter, Distribution
 from connectors.kafka.observers import tell
 from connectors.kafka.reading.drain_requests import left_metadata
+from connectors.kafka.reading.feed import Batch
 from connectors.kafka.reading.offsets import find_topics, group_offsets, resolve
 from connectors.kafka.reading.partition_range import UNBOUNDED
 from connectors.kafka.reading.positions import COMMITTED, EARLIEST, Position, parse_start
@@ -55,7 +56,7 @@ from connectors.kafka.reading.restrictions import (
     PartitionRestrictions,
     Reached,
 )
-from connectors.kafka.reading.shared_consumer import Batch, shared_consumer
+from connectors.kafka.reading.shared_consumer import shared_consumer
 from connectors.kafka.records import NO_TIMESTAMP, KafkaRecord
 from connectors.kafka.source_options import SourceOptions
 

@@ -12,13 +12,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
+from typing import Any
 
 from kafka import OffsetAndMetadata, TopicPartition
 from kafka import errors as kafka_errors
 
 from connectors.kafka.audio_log import to_record
 from connectors.kafka.client import ClientConfig
-from connectors.kafka.errors import GroupInUse, LostOffsets, ReadFailed, UnknownTopic
+from connectors.kafka.errors import GroupInUse, LostOffsets, PollStuck, ReadFailed, UnknownTopic
 from connectors.kafka.reading.offsets import resolve
 from connectors.kafka.reading.partition_range import PartitionRange
 from connectors.kafka.reading.positions import COMMITTED, EARLIEST, Position
@@ -71,7 +72,8 @@ class TopicFollower:
         self._bounded = stop is not None
         self._ranges: dict[TopicPartition, PartitionRange] = {}
         self._committed: dict[TopicPartition, int] = {}
-        self._consumer = config.consumer(group_id=group_id, max_partition_fetch_bytes=_FETCH_BYTES)
+        self._reached: dict[TopicPartition, int] = {}
+        self._consumer = self._open()
         self._looked_at = self._progressed_at = clock()
         try:
             self._assign(self._find(), start, stop)
@@ -117,8 +119,12 @@ class TopicFollower:
         except kafka_errors.OffsetOutOfRangeError:
             self._pass_over_loss()
             return []
+        except PollStuck:
+            self._replace_consumer()
+            return []
         except kafka_errors.KafkaError as error:
             raise self._config.map_error(error) from None
+        self._reached |= {place: batch[-1].offset + 1 for place, batch in found.items()}
         records = [
             to_record(record)
             for place, batch in found.items()
@@ -170,11 +176,23 @@ class TopicFollower:
         resolved = dict(resolve(self._config, places, start, stop, self._group_id))
         if not resolved:
             return
-        reached = {place: self._position(place) for place in self._ranges}
+        self._reached |= {place: self._position(place) for place in self._ranges}
+        self._reached |= {TopicPartition(*place): offsets.start for place, offsets in resolved.items()}
         self._ranges |= resolved
+        self._seek()
+
+    def _open(self) -> Any:
+        return self._config.consumer(group_id=self._group_id, max_partition_fetch_bytes=_FETCH_BYTES)
+
+    def _seek(self) -> None:
         self._consumer.assign(list(self._ranges))
-        for place, offsets in self._ranges.items():
-            self._consumer.seek(place, reached.get(place, offsets.start))
+        for place, offset in self._reached.items():
+            self._consumer.seek(place, offset)
+
+    def _replace_consumer(self) -> None:
+        """Go on behind the last record that was handed out."""
+        self._consumer = self._open()
+        self._seek()
 
     def _look_for_partitions(self) -> None:
         if self._bounded or self._clock() - self._looked_at < self._refresh_seconds:
@@ -208,3 +226,4 @@ class TopicFollower:
                 if not self._skip_lost:
                     raise LostOffsets(place.topic, place.partition, position, offset)
                 self._consumer.seek(place, offset)
+                self._reached[place] = offset

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from connectors.kafka.errors import DamagedRecording
+from connectors.kafka.recordings.errors import DamagedRecording
 from connectors.kafka.recordings.recording import RecordingReader
 from pipeline.audio.raw_chunks import AVRO
 from pipeline.cli.progress_bars import progress_bar

@@ -22,9 +22,10 @@ from connectors.kafka.errors import (
 )
 from connectors.kafka.probing.access import check_connection
 from connectors.kafka.publisher import Publisher, shared_publisher
+from connectors.kafka.reading.feed import Batch
 from connectors.kafka.reading.offsets import GroupOffsets, list_partitions
 from connectors.kafka.reading.positions import COMMITTED, EARLIEST, LATEST
-from connectors.kafka.reading.shared_consumer import Batch, SharedConsumer
+from connectors.kafka.reading.shared_consumer import SharedConsumer
 from connectors.kafka.sink import UNDELIVERABLE, UndeliverableRecord, WriteToKafka
 from deploy.local.kafka import KafkaBroker
 from deploy.local.processes import free_port

@@ -21,21 +21,17 @@ variables: all audio would stay for that long (measured: 100 sessions, 30 MB).
 from __future__ import annotations
 
 import contextlib
-import itertools
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from kafka import TopicPartition
 from kafka import errors as kafka_errors
 
-from connectors.kafka.audio_log import to_record
 from connectors.kafka.client import ClientConfig
-from connectors.kafka.errors import KafkaConnectorError, LostOffsets, ReadFailed
-from connectors.kafka.records import KafkaRecord
+from connectors.kafka.errors import KafkaConnectorError, LostOffsets, PollStuck, ReadFailed
+from connectors.kafka.reading.feed import BUFFERED_RECORDS, Batch, Feed
 
 _POLL_SECONDS = 0.2
 """The longest single poll; a thread that must change the assignment waits for its end."""
@@ -45,82 +41,11 @@ _COLLECT_SECONDS = 0.04
 """How often a partition that has data, and waits for its interval, looks for more, unless it is behind."""
 _FRESH_SECONDS = 0.005
 """How long it waits for the answer to what it asks the broker then: under load there is one."""
-_BEHIND_RECORDS = 500
-_BUFFERED_RECORDS = 5_000
-_BUFFERED_BYTES = 16 * 1024 * 1024
-"""A partition with more in its buffer is paused."""
 DEFAULT_MAX_BYTES = 8 * 1024 * 1024
 _ABANDONED_SECONDS = 10.0
 """Nobody is waiting to take what a partition has that nobody read for so long."""
 _FORGET_SECONDS = 60.0
 """A partition that nobody read for so long is given up: it moved to another worker."""
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """What one `read` found: records in order, and the offset to read next.
-
-    `log_end`: the offset of the next record to be written, when the broker last told; None: not told yet.
-    """
-
-    records: list[KafkaRecord] = field(repr=False)
-    next_offset: int
-    log_end: int | None = None
-    size_bytes: int = 0
-    """Of keys, values and headers."""
-
-
-@dataclass(slots=True)
-class _Feed:
-    """One partition: records fetched and not yet taken, and where the consumer stands."""
-
-    next_offset: int
-    position: int
-    used_at: float
-    returned_at: float = float("-inf")
-    buffer: deque[KafkaRecord] = field(default_factory=deque, repr=False)
-    sizes: deque[int] = field(default_factory=deque)
-    buffered_bytes: int = 0
-    log_end: int | None = None
-    paused: bool = False
-    error: KafkaConnectorError | None = None
-    replaced: bool = False
-
-    def put(self, fetched: Sequence[Any]) -> None:
-        """kafka-python's records, in order."""
-        self.buffer.extend(map(to_record, fetched))
-        sizes = [_size_bytes(record) for record in fetched]
-        self.sizes.extend(sizes)
-        self.buffered_bytes += sum(sizes)
-        self.position = max(self.position, fetched[-1].offset + 1)
-
-    def is_full(self) -> bool:
-        return len(self.buffer) > _BUFFERED_RECORDS or self.buffered_bytes > _BUFFERED_BYTES
-
-    def is_behind(self) -> bool:
-        """Whether there is much to fetch, so that looking for more is no waste."""
-        return not self.paused and (self.log_end or 0) - self.position > _BEHIND_RECORDS
-
-    def has(self, max_records: int, max_bytes: int) -> bool:
-        """Whether as much is here as one batch may hold."""
-        return len(self.buffer) >= max_records or self.buffered_bytes >= max_bytes
-
-    def take(self, max_records: int, max_bytes: int) -> Batch:
-        """At least one record, if there is one, however large it is."""
-        count = taken_bytes = 0
-        for size in itertools.islice(self.sizes, max_records):
-            if count and taken_bytes + size > max_bytes:
-                break
-            count, taken_bytes = count + 1, taken_bytes + size
-        records = [self.buffer.popleft() for _ in range(count)]
-        for _ in range(count):
-            self.sizes.popleft()
-        self.buffered_bytes -= taken_bytes
-        if self.buffer:
-            self.next_offset = records[-1].offset + 1
-        else:  # also over offsets without a record: transaction markers, compaction
-            self.next_offset = max(self.next_offset, self.position)
-        return Batch(records, self.next_offset, self.log_end, taken_bytes)
 
 
 class SharedConsumer:
@@ -134,7 +59,7 @@ class SharedConsumer:
         self._polled_at = float("-inf")
         self._wanted = 0
         self._consumer: Any = None
-        self._feeds: dict[TopicPartition, _Feed] = {}
+        self._feeds: dict[TopicPartition, Feed] = {}
 
     def read(
         self,
@@ -202,7 +127,7 @@ class SharedConsumer:
         with self._turn, self._own_turn():
             self._drop_consumer("the consumer was closed")
 
-    def _wait(self, feed: _Feed, deadline: float, earliest: float, max_records: int, max_bytes: int) -> None:
+    def _wait(self, feed: Feed, deadline: float, earliest: float, max_records: int, max_bytes: int) -> None:
         """Poll, or wait for the thread that polls, until there is a reason to return."""
         while feed.error is None and not feed.replaced and not feed.has(max_records, max_bytes):
             now = self._clock()
@@ -229,7 +154,7 @@ class SharedConsumer:
     def _is_behind(self) -> bool:
         return any(feed.is_behind() for feed in self._feeds.values())
 
-    def _feed_at(self, place: TopicPartition, offset: int) -> _Feed:
+    def _feed_at(self, place: TopicPartition, offset: int) -> Feed:
         """The partition's feed, made or moved so that its next record is the one at `offset`."""
         feed = self._feeds.get(place)
         if feed is not None and feed.next_offset == offset:
@@ -237,7 +162,7 @@ class SharedConsumer:
         with self._own_turn():
             self._forget_unused()
             before = self._feeds.get(place)
-            feed = _Feed(offset, offset, self._clock())
+            feed = Feed(offset, offset, self._clock())
             if before is not None:
                 before.replaced = True
                 feed.returned_at = before.returned_at
@@ -246,7 +171,7 @@ class SharedConsumer:
             self._polled_at = float("-inf")  # nobody has polled for it
         return feed
 
-    def _give_up(self, place: TopicPartition, feed: _Feed) -> None:
+    def _give_up(self, place: TopicPartition, feed: Feed) -> None:
         """Stop fetching a partition that cannot, or need not, be read on."""
         if self._feeds.get(place) is not feed:
             return
@@ -278,7 +203,7 @@ class SharedConsumer:
         failure: Exception | None = None
         reached: dict[TopicPartition, tuple[int | None, int | None]] = {}
         try:
-            fetched = consumer.poll(timeout_ms=seconds * 1000, max_records=_BUFFERED_RECORDS)
+            fetched = consumer.poll(timeout_ms=seconds * 1000, max_records=BUFFERED_RECORDS)
             reached = {
                 place: (consumer.position(place, timeout_ms=0), consumer.highwater(place)) for place in places
             }
@@ -308,14 +233,29 @@ class SharedConsumer:
                 feed.log_end = log_end if log_end is not None else feed.log_end
 
     def _handle(self, failure: Exception) -> None:
-        """Tell the partition that is out of range; anything else is the consumer's end, for all of them."""
+        """Tell the partition that is out of range; go on with another consumer after a poll that stuck;
+        anything else is an error for all partitions.
+        """
         if isinstance(failure, kafka_errors.OffsetOutOfRangeError) and failure.args:
             for place, offset in failure.args[0].items():
                 if (feed := self._feeds.get(place)) is not None:
                     feed.error = self._out_of_range(place, offset)
                     self._turn.notify_all()
-            return
-        self._drop_consumer(type(failure).__name__)
+        elif isinstance(failure, PollStuck):
+            self._replace_consumer()
+        else:
+            self._drop_consumer(type(failure).__name__)
+
+    def _replace_consumer(self) -> None:
+        """Every partition goes on where it stands: what a poll did not hand over is fetched again."""
+        try:
+            self._consumer = self._open_consumer()
+            self._consumer.assign(list(self._feeds))
+            for place, feed in self._feeds.items():
+                self._consumer.seek(place, feed.position)
+                feed.paused = False
+        except Exception as error:
+            self._drop_consumer(type(error).__name__)
 
     def _out_of_range(self, place: TopicPartition, offset: int) -> KafkaConnectorError:
         try:
@@ -362,14 +302,6 @@ class SharedConsumer:
         finally:
             self._wanted -= 1
             self._turn.notify_all()
-
-
-def _size_bytes(fetched: Any) -> int:
-    """Of key, value and headers; kafka-python counts -1 for what is missing."""
-    key: int = fetched.serialized_key_size
-    value: int = fetched.serialized_value_size
-    headers: int = fetched.serialized_header_size
-    return max(key, 0) + max(value, 0) + max(headers, 0)
 
 
 def _mapped(place: TopicPartition, error: Exception) -> KafkaConnectorError:

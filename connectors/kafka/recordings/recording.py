@@ -15,7 +15,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
-from connectors.kafka.errors import DamagedRecording, NotARecording, UnwritableRecording
 from connectors.kafka.recordings.container import (
     RANGE_ENTRY,
     ZSTANDARD,
@@ -26,6 +25,7 @@ from connectors.kafka.recordings.container import (
     new_header,
     read_header,
 )
+from connectors.kafka.recordings.errors import DamagedRecording, NotARecording, UnwritableRecording
 from connectors.kafka.records import KafkaRecord
 
 PARTIAL_SUFFIX = ".partial"

@@ -11,7 +11,7 @@ from kafka import errors as kafka_errors
 
 from connectors.kafka.audio_log import to_record
 from connectors.kafka.client import ClientConfig
-from connectors.kafka.errors import InvalidPosition, LostOffsets, ReadFailed
+from connectors.kafka.errors import InvalidPosition, LostOffsets, PollStuck, ReadFailed
 from connectors.kafka.reading.offsets import find_topics, resolve
 from connectors.kafka.reading.partition_range import UNBOUNDED, PartitionRange
 from connectors.kafka.reading.positions import Position
@@ -92,7 +92,7 @@ class TopicReader:
 
     def __iter__(self) -> Iterator[list[KafkaRecord]]:
         """Raises LostOffsets, ReadFailed and what `ClientConfig.consumer` raises."""
-        self._consumer = self._config.consumer(max_partition_fetch_bytes=_FETCH_BYTES)
+        self._consumer = self._open()
         try:
             yield from self._batches()
         except kafka_errors.KafkaError as error:
@@ -113,6 +113,9 @@ class TopicReader:
                 place = min(self._reading)
                 raise ReadFailed(place.topic, place.partition, f"no progress for {_STALL_SECONDS:.0f} s")
             yield taken
+
+    def _open(self) -> Any:
+        return self._config.consumer(max_partition_fetch_bytes=_FETCH_BYTES)
 
     def _begin(self) -> None:
         places = sorted(self._stops)
@@ -136,6 +139,9 @@ class TopicReader:
             for place in error.args[0] if error.args else self._reading:
                 self._lose_until(place, self._consumer.beginning_offsets([place])[place])
                 self._consumer.seek(place, self.positions[place])
+            return
+        except PollStuck:
+            self._consumer = self._open()  # `_choose` sets it to where we are
             return
         now = self._clock()
         for place, records in fetched.items():

@@ -37,13 +37,7 @@ CASES = [
     (errors.DeliveryFailed("t", "KafkaTimeoutError"), True, "delivery.timeout.ms"),
     (errors.ProducerFenced("t-0"), True, "--sink-id"),
     (errors.ReadFailed("t", 0, "OSError"), True, "t-0"),
-    (errors.NotARecording("f.avro", "it is empty"), False, "medstream record"),
-    (errors.DamagedRecording("f.avro", 7, 99, "it ends within a block"), False, "after 7 records"),
-    (
-        errors.UnwritableRecording("f.avro", "there is f.avro already; --overwrite replaces it"),
-        False,
-        "f.avro",
-    ),
+    (errors.PollStuck("t", 0, 30.2), True, "after 30 s"),
 ]
 
 
@@ -57,5 +51,5 @@ def test_message_and_retryability(error: errors.KafkaConnectorError, retryable: 
 def test_every_error_is_in_the_table() -> None:
     classes = {
         cls for cls in vars(errors).values() if isinstance(cls, type) and issubclass(cls, Exception)
-    } - {errors.KafkaConnectorError, errors.SettingError, errors.RecordingError}
+    } - {errors.KafkaConnectorError, errors.SettingError}
     assert {type(error) for error, _, _ in CASES} == classes

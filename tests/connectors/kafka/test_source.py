@@ -10,7 +10,7 @@ from apache_beam.utils.timestamp import Timestamp
 
 from connectors.kafka.client import ClientConfig
 from connectors.kafka.errors import InvalidPosition
-from connectors.kafka.reading.shared_consumer import Batch
+from connectors.kafka.reading.feed import Batch
 from connectors.kafka.records import KafkaRecord
 from connectors.kafka.source import (
     SourceOptions,

@@ -9,7 +9,8 @@ import pytest
 import soundfile
 from typer.testing import CliRunner
 
-from connectors.kafka.errors import KafkaConnectorError, NotARecording, UnwritableRecording
+from connectors.kafka.errors import KafkaConnectorError
+from connectors.kafka.recordings.errors import NotARecording, UnwritableRecording
 from connectors.kafka.recordings.recording import RecordingWriter, partial_path
 from connectors.kafka.records import KafkaRecord
 from pipeline.cli import app

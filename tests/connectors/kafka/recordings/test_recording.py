@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from connectors.kafka.errors import DamagedRecording, NotARecording, UnwritableRecording
 from connectors.kafka.recordings.container import BLOCK_BYTES, CODECS, DEFLATE, ZSTANDARD
+from connectors.kafka.recordings.errors import DamagedRecording, NotARecording, UnwritableRecording
 from connectors.kafka.recordings.recording import RecordingReader, RecordingWriter, partial_path
 from connectors.kafka.records import KafkaRecord
 
