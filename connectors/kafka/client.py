@@ -127,8 +127,8 @@ class ClientConfig:
         return float(self.load().get("delivery_timeout_ms") or _DELIVERY_TIMEOUT_MS) / 1000
 
     def consumer(self, **arguments: Any) -> Any:
-        """A KafkaConsumer without group subscription, reading committed records only; its polls raise
-        PollStuck rather than wait for ever. Raises KafkaConnectorError.
+        """A KafkaConsumer without group subscription, reading committed records only; its reads raise
+        ReadStuck rather than wait for ever. Raises KafkaConnectorError.
         """
         defaults = {
             "enable_auto_commit": False,

@@ -26,7 +26,7 @@
     +-- DeliveryFailed               retryable: the runner repeats the bundle
     +-- ProducerFenced               retryable: another producer has the transactional.id
     +-- ReadFailed                   retryable
-    |   +-- PollStuck                the library's fault (watched_consumer.py)
+    |   +-- ReadStuck                the library's fault (watched_consumer.py)
     +-- RecordingError               a file of recorded records (recordings/errors.py)
 
 Each message names the setting and the remedy. None carries a password, a key or a record's bytes.
@@ -358,10 +358,10 @@ class ReadFailed(KafkaConnectorError):
         self.cause = cause
 
 
-class PollStuck(ReadFailed):
-    """kafka-python's `poll` had not returned long after its time; its consumer was closed."""
+class ReadStuck(ReadFailed):
+    """A call of kafka-python had not returned long after its time; its consumer was closed."""
 
     def __init__(self, topic: str, partition: int, waited_seconds: float) -> None:
-        cause = f"a poll had not returned after {waited_seconds:.0f} s, and its consumer was closed"
+        cause = f"a call had not returned after {waited_seconds:.0f} s, and its consumer was closed"
         super().__init__(topic, partition, cause)
         self.waited_seconds = waited_seconds

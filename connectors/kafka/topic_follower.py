@@ -19,7 +19,7 @@ from kafka import errors as kafka_errors
 
 from connectors.kafka.audio_log import to_record
 from connectors.kafka.client import ClientConfig
-from connectors.kafka.errors import GroupInUse, LostOffsets, PollStuck, ReadFailed, UnknownTopic
+from connectors.kafka.errors import GroupInUse, LostOffsets, ReadFailed, ReadStuck, UnknownTopic
 from connectors.kafka.reading.offsets import resolve
 from connectors.kafka.reading.partition_range import PartitionRange
 from connectors.kafka.reading.positions import COMMITTED, EARLIEST, Position
@@ -119,7 +119,7 @@ class TopicFollower:
         except kafka_errors.OffsetOutOfRangeError:
             self._pass_over_loss()
             return []
-        except PollStuck:
+        except ReadStuck:
             self._replace_consumer()
             return []
         except kafka_errors.KafkaError as error:

@@ -30,7 +30,7 @@ from kafka import TopicPartition
 from kafka import errors as kafka_errors
 
 from connectors.kafka.client import ClientConfig
-from connectors.kafka.errors import KafkaConnectorError, LostOffsets, PollStuck, ReadFailed
+from connectors.kafka.errors import KafkaConnectorError, LostOffsets, ReadFailed, ReadStuck
 from connectors.kafka.reading.feed import BUFFERED_RECORDS, Batch, Feed
 
 _POLL_SECONDS = 0.2
@@ -241,7 +241,7 @@ class SharedConsumer:
                 if (feed := self._feeds.get(place)) is not None:
                     feed.error = self._out_of_range(place, offset)
                     self._turn.notify_all()
-        elif isinstance(failure, PollStuck):
+        elif isinstance(failure, ReadStuck):
             self._replace_consumer()
         else:
             self._drop_consumer(type(failure).__name__)

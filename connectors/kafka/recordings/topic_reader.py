@@ -11,7 +11,7 @@ from kafka import errors as kafka_errors
 
 from connectors.kafka.audio_log import to_record
 from connectors.kafka.client import ClientConfig
-from connectors.kafka.errors import InvalidPosition, LostOffsets, PollStuck, ReadFailed
+from connectors.kafka.errors import InvalidPosition, LostOffsets, ReadFailed, ReadStuck
 from connectors.kafka.reading.offsets import find_topics, resolve
 from connectors.kafka.reading.partition_range import UNBOUNDED, PartitionRange
 from connectors.kafka.reading.positions import Position
@@ -140,7 +140,7 @@ class TopicReader:
                 self._lose_until(place, self._consumer.beginning_offsets([place])[place])
                 self._consumer.seek(place, self.positions[place])
             return
-        except PollStuck:
+        except ReadStuck:
             self._consumer = self._open()  # `_choose` sets it to where we are
             return
         now = self._clock()

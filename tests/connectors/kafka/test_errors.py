@@ -37,7 +37,7 @@ CASES = [
     (errors.DeliveryFailed("t", "KafkaTimeoutError"), True, "delivery.timeout.ms"),
     (errors.ProducerFenced("t-0"), True, "--sink-id"),
     (errors.ReadFailed("t", 0, "OSError"), True, "t-0"),
-    (errors.PollStuck("t", 0, 30.2), True, "after 30 s"),
+    (errors.ReadStuck("t", 0, 30.2), True, "after 30 s"),
 ]
 
 

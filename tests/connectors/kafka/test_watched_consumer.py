@@ -1,4 +1,4 @@
-"""Polls that do not return, over a scripted consumer. Real ones: `tests/integration/test_stuck_polls.py`."""
+"""Polls that do not return, over a scripted consumer. Real ones: `tests/integration/test_stuck_reads.py`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from connectors.kafka.watched_consumer import PollWatch
+from connectors.kafka.watched_consumer import CallWatch
 
 
 @dataclass(eq=False)
@@ -39,7 +39,7 @@ class Clock:
         return self.now
 
 
-def polling(watch: PollWatch, consumer: ScriptedConsumer, seconds: float) -> threading.Thread:
+def polling(watch: CallWatch, consumer: ScriptedConsumer, seconds: float) -> threading.Thread:
     """A thread inside a poll that is watched."""
     inside = threading.Event()
 
@@ -58,7 +58,7 @@ def test_a_poll_that_is_overdue_is_ended_by_closing_its_consumer_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     clock, consumer = Clock(), ScriptedConsumer()
-    watch = PollWatch(3600, clock)
+    watch = CallWatch(3600, clock)
     thread = polling(watch, consumer, 30.0)
     clock.now += 29.9
     watch.end_overdue()
@@ -78,7 +78,7 @@ def test_a_poll_that_is_overdue_is_ended_by_closing_its_consumer_once(
 
 def test_a_poll_that_returned_is_not_looked_at_again() -> None:
     clock, consumer = Clock(), ScriptedConsumer()
-    watch = PollWatch(3600, clock)
+    watch = CallWatch(3600, clock)
     with watch.over(consumer, 1.0):
         pass
     with pytest.raises(OSError, match="broken"), watch.over(consumer, 1.0):
@@ -90,7 +90,7 @@ def test_a_poll_that_returned_is_not_looked_at_again() -> None:
 
 def test_a_consumer_that_cannot_be_closed_does_not_hold_up_the_others() -> None:
     clock, stubborn, other = Clock(), ScriptedConsumer(close_hangs=True), ScriptedConsumer()
-    watch = PollWatch(3600, clock)
+    watch = CallWatch(3600, clock)
     polling(watch, stubborn, 1.0)
     clock.now += 2
     watch.end_overdue()
@@ -103,7 +103,7 @@ def test_a_consumer_that_cannot_be_closed_does_not_hold_up_the_others() -> None:
 
 def test_the_watch_looks_by_itself() -> None:
     consumer = ScriptedConsumer()
-    thread = polling(PollWatch(0.02), consumer, 0.05)
+    thread = polling(CallWatch(0.02), consumer, 0.05)
     thread.join(5)
     assert not thread.is_alive()
     assert consumer.given_up

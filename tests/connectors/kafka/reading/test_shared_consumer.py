@@ -13,7 +13,7 @@ from kafka import TopicPartition
 from kafka import errors as kafka_errors
 from kafka.consumer.fetcher import ConsumerRecord
 
-from connectors.kafka.errors import BrokerUnreachable, LostOffsets, PollStuck, ReadFailed
+from connectors.kafka.errors import BrokerUnreachable, LostOffsets, ReadFailed, ReadStuck
 from connectors.kafka.reading.shared_consumer import SharedConsumer
 
 
@@ -313,7 +313,7 @@ def test_after_a_poll_that_stuck_another_consumer_goes_on_for_every_partition() 
     assert read(shared, 0, 0, max_records=1) == ([0], 1)
     assert read(shared, 1, 5, max_records=1) == ([5], 6)
     opened[0].logs = {0: [0, 1, 2, 3], 1: [5, 6, 7]}
-    opened[0].failures.append(PollStuck("t", 0, 30.0))
+    opened[0].failures.append(ReadStuck("t", 0, 30.0))
     assert read(shared, 0, 1, idle_seconds=1, min_interval_seconds=0.05) == ([1, 2], 3)
     assert read(shared, 1, 6, idle_seconds=1) == ([6], 7)
     assert len(opened) == 2
@@ -330,14 +330,14 @@ def test_what_a_stuck_poll_had_and_did_not_hand_over_is_fetched_again() -> None:
     shared = SharedConsumer(open_consumer)
     read(shared, 0, 0, max_records=2)
     opened[0].positions[TopicPartition("t", 0)] = 4  # as if it had taken 2 and 3, and then stuck
-    opened[0].failures.append(PollStuck("t", 0, 30.0))
+    opened[0].failures.append(ReadStuck("t", 0, 30.0))
     threading.Timer(0.1, lambda: opened[-1].logs.update({0: [0, 1, 2, 3]})).start()
     assert read(shared, 0, 2, idle_seconds=5) == ([2, 3], 4)
     assert len(opened) == 2
 
 
 def test_a_consumer_that_cannot_be_replaced_fails_its_readers() -> None:
-    stuck = ScriptedConsumer({0: [0]}, failures=deque([PollStuck("t", 0, 30.0)]))
+    stuck = ScriptedConsumer({0: [0]}, failures=deque([ReadStuck("t", 0, 30.0)]))
     answers = deque([stuck])
 
     def open_consumer() -> ScriptedConsumer:

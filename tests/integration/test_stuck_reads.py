@@ -37,7 +37,7 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def config(kafka_broker: KafkaBroker) -> ClientConfig:
-    return ClientConfig.build(kafka_broker.bootstrap_servers)
+    return ClientConfig.build(kafka_broker.bootstrap_servers, properties={"request.timeout.ms": "2000"})
 
 
 @pytest.fixture
