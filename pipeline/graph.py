@@ -49,6 +49,7 @@ class ReadAudioChunks(beam.PTransform):
                 stop_at=settings.stop_at,
                 drain=settings.drain,
                 discovery_interval_seconds=settings.discovery_interval_seconds,
+                poll_timeout_ms=settings.read_interval_ms,
                 group_id=settings.group_id,
                 on_lost_offsets=settings.on_lost_offsets,
             )

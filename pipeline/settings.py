@@ -47,7 +47,8 @@ class JobSettings:
 
     `start` and `stop_at`: where partitions without a checkpoint begin, and where reading ends
     (`connectors.kafka.reading.positions`); None: never. `discovery_interval_seconds`: how often new
-    partitions are looked for; None: not. `on_lost_offsets`: "fail" or "skip" where retention removed records
+    partitions are looked for; None: not. `read_interval_ms`: a busy partition's bundles are as far apart.
+    `on_lost_offsets`: "fail" or "skip" where retention removed records
     before they were read. `max_live_streams` and `max_stream_opens_per_second` hold for each worker process
     (`stream_slots`).
     `sink_id` names the job's transactions; the topic of finals when not given. `finals_partitions` and
@@ -68,6 +69,7 @@ class JobSettings:
     start: str = "committed"
     stop_at: str | None = None
     discovery_interval_seconds: float | None = 10.0
+    read_interval_ms: int = 100
     on_lost_offsets: str = "fail"
     group_id: str = "medstream"
     delivery: str = AT_LEAST_ONCE

@@ -104,6 +104,7 @@ def source_settings(options: Options) -> dict[str, Any]:
         "start": check_start(options["start_from"]),
         "stop_at": check_stop(options["stop_at"]),
         "discovery_interval_seconds": check_discovery(options["discovery_interval_seconds"]),
+        "read_interval_ms": options["read_interval_ms"],
         "on_lost_offsets": _one_of("--on-lost-offsets", options["on_lost_offsets"], ("fail", "skip")),
         "group_id": options["group_id"],
         "chunk_format": check_chunk_format(options["chunk_format"]),

@@ -63,7 +63,13 @@ from pipeline.cli.session_options import (
     StreamLimitSeconds,
 )
 from pipeline.cli.settings_file import ConfigFile
-from pipeline.cli.source_options import ChunkFormat, DiscoveryIntervalSeconds, StartFrom, StopAt
+from pipeline.cli.source_options import (
+    ChunkFormat,
+    DiscoveryIntervalSeconds,
+    ReadIntervalMs,
+    StartFrom,
+    StopAt,
+)
 from pipeline.engine.limits import SessionLimits
 from pipeline.errors import JobFailed
 from pipeline.jobs.retained_checkpoints import resume_path
@@ -117,6 +123,7 @@ def run(
     start_from: StartFrom = "committed",
     stop_at: StopAt = None,
     discovery_interval_seconds: DiscoveryIntervalSeconds = 10.0,
+    read_interval_ms: ReadIntervalMs = 100,
     on_lost_offsets: Annotated[
         str, _option("When retention took records that were not read: fail, or skip them.", "ON_LOST_OFFSETS")
     ] = "fail",

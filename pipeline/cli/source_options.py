@@ -40,6 +40,15 @@ DiscoveryIntervalSeconds: TypeAlias = Annotated[
         min=0,
     ),
 ]
+ReadIntervalMs: TypeAlias = Annotated[
+    int,
+    _option(
+        "A busy partition is read at most once in this time: more is cheaper, and finals come later.",
+        "READ_INTERVAL_MS",
+        min=10,
+        max=5_000,
+    ),
+]
 
 ChunkFormat: TypeAlias = Annotated[
     str,

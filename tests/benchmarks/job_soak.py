@@ -9,7 +9,9 @@ once, in order.
     python -m tests.benchmarks.job_soak --minutes 60 --sessions 50 --json soak.json
 
 The checkpoint grows by the state that Flink's runner leaves at each read of a partition (Beam issue 27648):
-that is measured here too. All audio is synthetic.
+that is measured here too. After 32,767 reads of one subtask that runner's job restarts, with new workers
+(deploy/README.md, "Sizing"), so an hour has to do with fewer: hence the source's longer interval. All audio
+is synthetic.
 """
 
 from __future__ import annotations
@@ -115,7 +117,11 @@ def run(arguments: argparse.Namespace, directory: Path) -> dict[str, object]:
             *(broker, cluster, endpoint, directory / "job"),
             topics=topics,
             # However the sessions are spread over the workers, none waits for a stream.
-            options=[f"--delivery={arguments.delivery}", f"--max-live-streams={arguments.sessions}"],
+            options=[
+                f"--delivery={arguments.delivery}",
+                f"--max-live-streams={arguments.sessions}",
+                f"--read-interval-ms={arguments.read_interval_ms}",
+            ],
             beam_options=[*options, f"--parallelism={arguments.parallelism}"],
         ) as job:
             reader = CommittedReader(broker.bootstrap_servers, topics, partitions=2)
@@ -238,6 +244,7 @@ def main() -> None:
     parser.add_argument("--task-managers", type=int, default=2)
     parser.add_argument("--task-heap-mib", type=int, default=6144, help="of each TaskManager: see the leak")
     parser.add_argument("--checkpoint-seconds", type=int, default=60)
+    parser.add_argument("--read-interval-ms", type=int, default=250, help="the job's own default is 100")
     parser.add_argument("--delivery", default="exactly-once")
     parser.add_argument("--directory", type=Path, default=None, help="kept; a temporary one without")
     parser.add_argument("--json", type=Path, default=None)

@@ -110,6 +110,7 @@ def test_a_missing_option_is_wrong_usage_and_named() -> None:
         ("--outbound-seconds=soon", "--outbound-seconds"),
         ("--resample-to=7999", "--resample-to"),
         ("--resample-to=48001", "--resample-to"),
+        ("--read-interval-ms=0", "--read-interval-ms"),
     ],
 )
 def test_a_value_out_of_range_is_wrong_usage(option: str, named: str) -> None:
