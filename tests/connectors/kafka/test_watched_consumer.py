@@ -19,6 +19,7 @@ class ScriptedConsumer:
     closes: int = 0
     closed: threading.Event = field(default_factory=threading.Event)
     close_hangs: bool = False
+    released: threading.Event = field(default_factory=threading.Event)
 
     def poll(self, patient_words: str = "") -> None:
         assert self.closed.wait(10), f"nobody closed it {patient_words}"
@@ -28,7 +29,7 @@ class ScriptedConsumer:
         assert timeout_ms > 0
         self.closes += 1
         if self.close_hangs:
-            threading.Event().wait(10)
+            assert self.released.wait(10)
         self.closed.set()
 
 
@@ -91,7 +92,7 @@ def test_a_poll_that_returned_is_not_looked_at_again() -> None:
 def test_a_consumer_that_cannot_be_closed_does_not_hold_up_the_others() -> None:
     clock, stubborn, other = Clock(), ScriptedConsumer(close_hangs=True), ScriptedConsumer()
     watch = CallWatch(3600, clock)
-    polling(watch, stubborn, 1.0)
+    held_up = polling(watch, stubborn, 1.0)
     clock.now += 2
     watch.end_overdue()
     thread = polling(watch, other, 1.0)
@@ -99,6 +100,9 @@ def test_a_consumer_that_cannot_be_closed_does_not_hold_up_the_others() -> None:
     watch.end_overdue()
     thread.join(5)
     assert not thread.is_alive()
+    assert held_up.is_alive()
+    stubborn.released.set()
+    held_up.join(5)
 
 
 def test_the_watch_looks_by_itself() -> None:

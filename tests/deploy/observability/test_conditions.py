@@ -21,6 +21,7 @@ from connectors.kafka import source
 from connectors.kafka.client import ClientConfig
 from connectors.kafka.errors import DeliveryFailed, LostOffsets
 from connectors.kafka.reading import offsets, shared_consumer
+from connectors.kafka.reading.feed import Feed
 from connectors.transcribe.errors import BadRequestError, LimitExceededError, StreamResetError
 from pipeline import publishing, transforms
 from pipeline.observability.process_metrics import exposition
@@ -248,7 +249,7 @@ def test_offsets_lost(monkeypatch: pytest.MonkeyPatch, watched: Callable[..., No
 def test_reading_falls_behind(monkeypatch: pytest.MonkeyPatch, watched: Callable[..., None]) -> None:
     consumer = shared_consumer.SharedConsumer(lambda: None)
     monkeypatch.setattr(shared_consumer, "_SHARED", {"config": consumer})
-    feed = shared_consumer._Feed(5, 5, time.monotonic(), log_end=900)
+    feed = Feed(5, 5, time.monotonic(), log_end=900)
     consumer._feeds[shared_consumer.TopicPartition("audio", 3)] = feed
 
     def write() -> None:

@@ -9,6 +9,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from connectors.kafka.reading import offsets, shared_consumer
+from connectors.kafka.reading.feed import Feed
 from pipeline.engine.session_state import SessionState
 from pipeline.observability.scraped_metrics import BUILD_INFO, WorkerCollector
 from pipeline.worker.live_streams import Runtime
@@ -73,9 +74,7 @@ def test_lags_are_shown_by_topic_and_partition_and_the_checkpoint_s_age(
     monkeypatch.setattr(offsets, "_GROUPS", {("config", "group"): group})
     consumer = shared_consumer.SharedConsumer(lambda: None)
     monkeypatch.setattr(shared_consumer, "_SHARED", {"config": consumer})
-    consumer._feeds[shared_consumer.TopicPartition("audio", 3)] = shared_consumer._Feed(
-        5, 5, time.monotonic(), log_end=12
-    )
+    consumer._feeds[shared_consumer.TopicPartition("audio", 3)] = Feed(5, 5, time.monotonic(), log_end=12)
     finalize = group.bundle_ended("audio", 3, 0, 5)
     clock[0] = 130.0
     assert value(registry, "kafka_source_lag_records", topic="audio", partition="3") == 7
