@@ -1,10 +1,10 @@
 """kafka-python's consumer, whose reads come back.
 
 kafka-python 3.0.12 hands the work of a call to a thread of its own and waits for the answer without a limit
-(`NetworkSelector.run`). Twice, on a full machine, that answer never came, while its thread slept in `select`.
-A consumer that is closed from another thread ends that wait with an error. So one thread of the process looks
-after all reads that are under way, and closes the consumers of those that are long overdue; whoever waited
-gets ReadStuck and goes on with a new consumer.
+(`NetworkSelector.run`). Once, in a test on a full machine, that answer never came, while its thread slept in
+`select`. A consumer that is closed from another thread ends that wait with an error. So one thread of the
+process looks after all reads that are under way, and closes the consumers of those that are long overdue;
+whoever waited gets ReadStuck and goes on with a new consumer.
 
 Watched are polls and questions for offsets, which have a time of their own. What may wait for a broker as
 long as it is away (`partitions_for_topic`) is not.

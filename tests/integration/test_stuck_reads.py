@@ -1,7 +1,7 @@
 """A poll of kafka-python that never returns, on a real broker: whoever reads goes on with another consumer.
 
-What was seen twice on a full machine is made here: a call that was handed over to the consumer's thread gets
-lost. Everything else is the library's own. All records are synthetic.
+What looked like it, once, on a full machine, is made here: a call that was handed over to the consumer's
+thread gets lost. Everything else is the library's own. All records are synthetic.
 """
 
 from __future__ import annotations

@@ -5,7 +5,9 @@ from __future__ import annotations
 import apache_beam as beam
 import pytest
 
+from connectors.kafka import source
 from connectors.kafka.client import ClientConfig
+from connectors.kafka.source_options import SourceOptions
 from pipeline import graph
 from pipeline.settings import JobSettings, Topics
 from pipeline.worker.service import ServiceSettings
@@ -25,6 +27,25 @@ def steps(topics: Topics) -> set[str]:
 
     pipeline.visit(Visitor())
     return labels
+
+
+def test_the_source_reads_as_often_as_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    options: list[SourceOptions] = []
+
+    class Noted(SourceOptions):
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            options.append(self)
+
+    monkeypatch.setattr(source, "SourceOptions", Noted)
+    settings = JobSettings(
+        ClientConfig.build("127.0.0.1:1"),
+        Topics("audio", "finals", "letters"),
+        ServiceSettings("us-east-1"),
+        read_interval_ms=250,
+    )
+    graph.build(beam.Pipeline(), settings)
+    assert [found.poll_timeout_ms for found in options] == [250]
 
 
 def test_the_path_is_read_transcribe_publish_with_dead_letters_beside_it() -> None:
