@@ -44,7 +44,8 @@ class TopicFollower:
 
     `topics`: name → the option or argument it comes from, for error messages. `stop`: without one it goes on
     for ever. `group_id` is needed by `commit` and by a start at COMMITTED, which falls back to the earliest
-    offset. `skip_lost`: go on behind records that retention removed instead of raising LostOffsets.
+    offset. `skip_lost`: go on behind records that retention removed instead of raising LostOffsets. A
+    partition that is added later is read within two times `refresh_seconds`, from its beginning.
 
     Raises what `ClientConfig.consumer` raises, and UnknownTopic.
     """
@@ -182,7 +183,14 @@ class TopicFollower:
         self._seek()
 
     def _open(self) -> Any:
-        return self._config.consumer(group_id=self._group_id, max_partition_fetch_bytes=_FETCH_BYTES)
+        """Its metadata tells of new partitions, and is renewed as often as one looks for them: kafka-python
+        would ask the broker each five minutes only.
+        """
+        return self._config.consumer(
+            group_id=self._group_id,
+            max_partition_fetch_bytes=_FETCH_BYTES,
+            metadata_max_age_ms=round(self._refresh_seconds * 1000),
+        )
 
     def _seek(self) -> None:
         self._consumer.assign(list(self._ranges))
