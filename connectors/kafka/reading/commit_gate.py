@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import isfinite
 
-_FINALIZER_SECONDS = 0.5, 5.0  # at least and at most between two of them
+_FINALIZER_SECONDS = 0.5, 15.0  # at least and at most between two of them
 _FINALIZERS_A_ROUND = 4
 
 
@@ -45,7 +45,7 @@ class CommitGate:
     _ended: int | None = None
     _reached: int | None = None
     _round_began_at: float = float("-inf")
-    _spacing_seconds: float = _FINALIZER_SECONDS[0]
+    _round_seconds: float = 0.0  # of the last one; not known yet
 
     def ended(
         self, first_offset: int, next_offset: int, now: float, *, leaving: bool = False
@@ -53,8 +53,9 @@ class CommitGate:
         """A bundle has read the offsets from `first_offset` up to, not including, `next_offset`.
 
         None: it needs no finalizer, since one soon after it will speak for it too. A worker keeps all of
-        a bundle's objects until its finalizer is called, the data it read among them; so a round has only a
-        few, however long it takes. `leaving`: nothing comes after it.
+        a bundle's objects until its finalizer is called, the data it read among them, and then keeps them for
+        later bundles; so a round has only a few, however long it takes, the first ones too. `leaving`:
+        nothing comes after it.
         """
         begins = first_offset != self._ended
         if begins:
@@ -63,7 +64,7 @@ class CommitGate:
             self.covered_at = now
         self.read_at = now
         self._ended = next_offset
-        if not (begins or leaving or now - self._asked_at >= self._spacing_seconds):
+        if not (begins or leaving or now - self._asked_at >= self._spacing_at(now)):
             return None
         self._asked_at = now
         return EndedBundle(self._history, next_offset, now)
@@ -76,13 +77,16 @@ class CommitGate:
         safe = None
         if bundle.ended_at > self._round_began_at:
             safe = self._reached
-            self._space(now - self._round_began_at)
+            if isfinite(self._round_began_at):
+                self._round_seconds = now - self._round_began_at
             self._round_began_at = now
         self._reached = max(bundle.next_offset, self._reached or 0)
         return safe
 
-    def _space(self, round_seconds: float) -> None:
-        """Finalizers come as often as checkpoints do; after the first round it is not known yet how often."""
-        if isfinite(round_seconds):
-            least, most = _FINALIZER_SECONDS
-            self._spacing_seconds = min(most, max(least, round_seconds / _FINALIZERS_A_ROUND))
+    def _spacing_at(self, now: float) -> float:
+        """Finalizers come as often as checkpoints do. How often that is, the second round tells, and how
+        long one has been waiting for the next.
+        """
+        least, most = _FINALIZER_SECONDS
+        round_seconds = max(self._round_seconds, now - self.covered_at)
+        return min(most, max(least, round_seconds / _FINALIZERS_A_ROUND))

@@ -98,7 +98,7 @@ def test_rounds_that_take_long_have_few_finalizers_too() -> None:
             asked.append(len(waiting))
             committed = [gate.finalized(each, now) for each in waiting]
             waiting = []
-    assert asked == [20, 20, 4, 4, 4, 4, 4]
+    assert asked == [10, 10, 4, 4, 4, 4, 4]
     assert max(offset for offset in committed if offset is not None) >= 570
 
 
@@ -108,8 +108,14 @@ def test_a_round_that_took_very_long_is_no_measure() -> None:
         bundle = gate.ended(second, second + 1000, now=second)
         assert bundle is not None
         gate.finalized(bundle, now=second + 0.1)
-    assert gate.ended(3000, 3001, now=2004.0) is None
-    assert gate.ended(3001, 3002, now=2005.1) is not None
+    assert gate.ended(3000, 3001, now=2014.0) is None
+    assert gate.ended(3001, 3002, now=2015.1) is not None
+
+
+def test_nothing_is_known_of_the_first_rounds_and_they_have_few_finalizers_too() -> None:
+    gate = CommitGate()
+    asked = [gate.ended(tick, tick + 1, now=tick / 10) is not None for tick in range(600)]
+    assert sum(asked) == 16, "120 with one in half a second: what they hold stays with the worker"
 
 
 def test_a_source_that_stands_still_is_committed_to_its_end() -> None:
