@@ -5,7 +5,7 @@ from __future__ import annotations
 from pipeline.observability import json_logs
 from pipeline.observability.metrics_endpoint import show_metrics
 from pipeline.settings import JobSettings
-from pipeline.worker.heap_policy import calm_collector, keep_trimming_heap
+from pipeline.worker.heap_policy import calm_collector, keep_tidying
 
 
 def set_up_worker(settings: JobSettings) -> None:
@@ -14,4 +14,4 @@ def set_up_worker(settings: JobSettings) -> None:
         json_logs.apply()
     show_metrics(settings.metrics)
     calm_collector()
-    keep_trimming_heap()
+    keep_tidying()
