@@ -13,13 +13,13 @@ minute, by a thread that waits meanwhile (`keep_tidying`). Source: mallopt(3), M
 
 Chunks and results leave no cycles behind, and each is some dozen objects, so that by Python's default the
 collector looks through the young ones many times a second, and through all of Beam's now and then: 70 ms in
-which nothing else runs. What is there before the first element is left out of that, and it runs rarely. But
-some do: polls of Kafka that find nothing, with answers of the broker in them, and every connection of h2,
-which holds its own bound methods, with its socket and transport. Counting new objects does not find those in
-time: a worker of 25 sessions that reads no partition looked at its young objects twelve times in 28 minutes,
-at its old ones never, and held 111 connections of sessions that had ended, and 2.5 MB more every ten minutes.
-So the same thread has everything looked at that is younger than the first element: some hundredths of a
-second a minute.
+which nothing else runs. What is there before the first element is left out of that, and it runs rarely. What
+does leave cycles: polls of Kafka that find nothing, with answers of the broker in them, and every connection
+of h2, which holds its own bound methods, with its socket and transport. Counting new objects does not find
+those in time: a worker of 25 sessions that read no partition looked at its young objects twelve times in 28
+minutes, at its old ones never; it held 111 connections of sessions that had ended, and grew by 2.5 MB in ten
+minutes. So the same thread has everything looked at that is younger than the first element: some hundredths
+of a second a minute.
 """
 
 from __future__ import annotations
