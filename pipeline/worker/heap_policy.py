@@ -17,7 +17,7 @@ which nothing else runs. What is there before the first element is left out of t
 does leave cycles: polls of Kafka that find nothing, with answers of the broker in them, and every connection
 of h2, which holds its own bound methods, with its socket and transport. Counting new objects does not find
 those in time: a worker of 25 sessions that read no partition looked at its young objects twelve times in 28
-minutes, at its old ones never; it held 111 connections of sessions that had ended, and grew by 2.5 MB in ten
+minutes, at its old ones never; it held 111 connections of sessions that had ended, and grew by 2.3 MB in ten
 minutes. So the same thread has everything looked at that is younger than the first element: some hundredths
 of a second a minute.
 """
