@@ -50,7 +50,7 @@ from pipeline.output.progress import Opening, SessionStep
 from pipeline.output.unfinished_sessions import UnfinishedSessions, unfinished_sessions
 from pipeline.settings import JobSettings
 from pipeline.worker.bundle_metrics import report_no_zeros, sample_no_times
-from pipeline.worker.heap_policy import bound_arenas
+from pipeline.worker.heap_policy import bound_heap
 from pipeline.worker.live_outputs import Measured, Output
 from pipeline.worker.live_session import LiveSession
 from pipeline.worker.live_streams import Runtime, runtime
@@ -60,7 +60,7 @@ from pipeline.worker.worker_setup import set_up_worker
 from schemas.serde import shared_serde
 
 pin_beam_loggers()
-bound_arenas()
+bound_heap()
 weigh_plain_values_plainly()
 report_no_zeros()
 sample_no_times()

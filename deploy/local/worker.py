@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.observability import json_logs
-from pipeline.worker.heap_policy import bound_arenas
+from pipeline.worker.heap_policy import bound_heap
 
 LOG_DIRECTORY_VARIABLE = "MEDSTREAM_WORKER_LOG_DIR"
 
@@ -36,7 +36,7 @@ _PROVISION_TIMEOUT_SECONDS = 30
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point; returns when the runner closes the control channel."""
-    bound_arenas()  # before any thread: gRPC's would have arenas of their own by the time a job is loaded
+    bound_heap()  # before any thread: gRPC's would have arenas of their own by the time a job is loaded
     options = _parse(arguments)
     _end_with_parent(os.getppid())
     _log_to_file(options.id)

@@ -9,9 +9,9 @@ import pytest
 
 PROGRAM = """
 import ctypes, tempfile, threading
-from pipeline.worker.heap_policy import bound_arenas
+from pipeline.worker.heap_policy import bound_heap
 libc = ctypes.CDLL(None)
-if {bounded}: assert bound_arenas()
+if {bounded}: assert all(bound_heap())
 gate = threading.Barrier(17)
 def work():
     kept = [bytes(3200) for _ in range(100)]
@@ -25,11 +25,27 @@ with tempfile.NamedTemporaryFile() as report:
     print(open(report.name).read().count("<heap nr"))
 """
 
+LARGE_BLOCKS = """
+import ctypes, re, tempfile
+from pipeline.worker.heap_policy import bound_heap
+if {bounded}: assert all(bound_heap())
+libc = ctypes.CDLL(None)
+libc.fopen.restype = ctypes.c_void_p
+for _ in range(2):
+    freed = bytes(2**20)
+    del freed
+kept = [bytes(300_000) for _ in range(50)]
+with tempfile.NamedTemporaryFile() as report:
+    stream = ctypes.c_void_p(libc.fopen(report.name.encode(), b"w"))
+    libc.malloc_info(0, stream); libc.fclose(stream)
+    print(re.findall('type="mmap" count="([0-9]+)"', open(report.name).read())[-1])
+"""
+
 STALL = """
 import threading
 from pathlib import Path
-from pipeline.worker.heap_policy import bound_arenas, trim_heap
-bound_arenas()
+from pipeline.worker.heap_policy import bound_heap, trim_heap
+bound_heap()
 def resident_mib():
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 2**20
 kept = []
@@ -79,16 +95,36 @@ def test_a_bounded_heap_has_two_arenas_whatever_the_threads() -> None:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's heap")
-def test_whoever_set_it_knows_better() -> None:
-    program = "from pipeline.worker.heap_policy import bound_arenas; print(bound_arenas())"
-    answer = subprocess.run(
-        [sys.executable, "-c", program],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={"MALLOC_ARENA_MAX": "5"},
+def test_large_blocks_keep_pages_of_their_own_after_one_was_freed() -> None:
+    if arenas(bounded=False) == 0:
+        pytest.skip("this C library has no malloc_info")
+
+    def with_own_pages(*, bounded: bool) -> int:
+        program = LARGE_BLOCKS.format(bounded=bounded)
+        finished = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, check=True, env={}
+        )
+        return int(finished.stdout)
+
+    assert with_own_pages(bounded=False) < 50
+    assert with_own_pages(bounded=True) >= 50
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's heap")
+@pytest.mark.parametrize(
+    ("variable", "answer"),
+    [
+        ("MALLOC_ARENA_MAX", "(False, True, True)"),
+        ("MALLOC_MMAP_THRESHOLD_", "(True, False, True)"),
+        ("MALLOC_TRIM_THRESHOLD_", "(True, True, False)"),
+    ],
+)
+def test_whoever_set_it_knows_better(variable: str, answer: str) -> None:
+    program = "from pipeline.worker.heap_policy import bound_heap; print(bound_heap())"
+    printed = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, env={variable: "500000"}
     )
-    assert answer.stdout.strip() == "False"
+    assert printed.stdout.strip() == answer
 
 
 def test_the_collector_passes_over_what_was_there_and_runs_after_many_objects() -> None:
