@@ -27,8 +27,11 @@ test: .venv/.dev lint audit test-unit test-integration ## Everything CI runs: li
 # Linear algebra must not spin for threads that the other process holds up.
 test-unit test-integration: export OPENBLAS_NUM_THREADS := 1
 
+# Some have real sockets and timeouts of half a second, which a machine that stands still for as long breaks: what fails
+# is run once more, and both are printed.
 test-unit: .venv/.dev ## Unit, property and simulation tests only (no servers)
-	$(BIN)/pytest -m "not integration" $(SPREAD) $(PYTEST_ARGS)
+	$(BIN)/pytest -m "not integration" $(SPREAD) $(PYTEST_ARGS) \
+		|| $(BIN)/pytest -m "not integration" --last-failed --last-failed-no-failures none $(PYTEST_ARGS)
 
 # Two Flinks, two brokers and what is measured beside them are much for two cores: what fails in that company is run
 # once more by itself, and both are printed.

@@ -108,6 +108,7 @@ class WireStream(asyncio.Protocol):
         self._received_at = self._progress_at = self._loop.time()
         self._sent_bytes = 0  # at the time of the last progress
         self._watch: asyncio.TimerHandle | None = None
+        self._watch_due_at = self._received_at
 
     # TranscribeStream
 
@@ -184,6 +185,7 @@ class WireStream(asyncio.Protocol):
             return
         self._connection.start(self._clock.now_ms())
         self._flush()
+        self._watch_due_at = self._loop.time()
         self._watch_peer()
 
     def data_received(self, data: bytes) -> None:
@@ -272,6 +274,10 @@ class WireStream(asyncio.Protocol):
     def _watch_peer(self) -> None:
         """Fail the stream when the peer is silent or takes nothing; probe it half-way."""
         now = self._loop.time()
+        # By as much as this comes late, the loop stood still: neither was the peer heard, nor asked.
+        ours_seconds = now - self._watch_due_at
+        self._received_at = min(now, self._received_at + ours_seconds)
+        self._progress_at = min(now, self._progress_at + ours_seconds)
         read_limit, write_limit = self._read_timeout_seconds, self._write_timeout_seconds
         reading = self._transport is not None and self._transport.is_reading()
         silent_seconds = now - self._received_at if reading else 0.0
@@ -286,4 +292,5 @@ class WireStream(asyncio.Protocol):
             if silent_seconds >= read_limit / 2:
                 self._connection.ping()
                 self._flush()
-            self._watch = self._loop.call_later(min(read_limit, write_limit) / 4, self._watch_peer)
+            self._watch_due_at = now + min(read_limit, write_limit) / 4
+            self._watch = self._loop.call_at(self._watch_due_at, self._watch_peer)

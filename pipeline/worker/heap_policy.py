@@ -1,5 +1,5 @@
-"""How a worker's memory is managed: few arenas of the C heap, large blocks beside it, free pages given back, and
-a cyclic collector that runs less often.
+"""How a worker's memory is managed: few arenas of the C heap, large blocks beside it, free pages given back,
+and a cyclic collector that runs less often.
 
 glibc gives each thread a heap of its own (up to eight for each core), and what chunks of audio leave free in
 one is of no use to the others. Measured with 50 sessions in a service outage: the worker grew by 48 MB in
@@ -9,8 +9,8 @@ that threads have by the time this is called stay. Elsewhere (musl, macOS) there
 A block of 128 KiB and more has pages of its own, which go back when it is freed; but once one such block was
 freed, glibc takes the next of that size from the heap, up to 32 MiB, and what is small and lives on settles
 in the hole it leaves. Here such blocks are what a fetch or a bundle takes, larger at each stall. So the
-threshold is set, which keeps it where it is; whoever sets MALLOC_MMAP_THRESHOLD_ knows better. It costs 0.1 ms
-for a block of 180 kB, where pages are dear.
+threshold is set, which keeps it where it is (whoever sets MALLOC_MMAP_THRESHOLD_ knows better). It costs
+0.1 ms for a block of 180 kB on a machine where pages are dear.
 Whatever stands still for a second or two (a checkpoint, a broker) makes audio wait here, and what its chunks
 leave behind stays with the process: in half an hour of such stalls a worker of 25 sessions grew by 3 MB each
 ten minutes, all of it in the C heap, Python's own arenas by nothing. So free pages are given back once a
@@ -52,7 +52,7 @@ _TIDY_SECONDS = 60.0
 def bound_heap() -> tuple[bool, ...]:
     """Let the heap have two arenas at most and large blocks pages of their own, from now on.
 
-    Returns for each of mallopt's M_ARENA_MAX, M_MMAP_THRESHOLD and M_TRIM_THRESHOLD whether it is set now; it is
+    Returns for each of mallopt's M_ARENA_MAX, M_MMAP_THRESHOLD and M_TRIM_THRESHOLD whether it is set now;
     not where the environment sets it, or the C library cannot.
     """
     try:

@@ -182,6 +182,13 @@ async def send_numbered(stream: TranscribeStream, sent: list[bytes]) -> None:
         sent.append(chunk)
 
 
+async def until_it_stands(sent: list[bytes]) -> None:
+    before = -1
+    while len(sent) != before:
+        before = len(sent)
+        await asyncio.sleep(0.1)
+
+
 def test_a_send_cancelled_in_its_wait_has_sent_nothing(wire: Wire) -> None:
     received: list[bytes] = []
     resume = asyncio.Event()
@@ -254,7 +261,7 @@ def test_a_refusal_whose_body_never_ends_is_still_the_refusal(wire: Wire) -> Non
         stream.respond(429, [("x-amzn-errortype", "LimitExceededException")])
         await stream.client_left.wait()
 
-    opening_fails(script, LimitExceededError, wire, connect_timeout_seconds=0.3)
+    opening_fails(script, LimitExceededError, wire, connect_timeout_seconds=1)
 
 
 def test_an_exception_in_the_stream_comes_after_the_results(wire: Wire) -> None:
@@ -440,6 +447,57 @@ def test_a_silent_peer_is_probed_and_then_given_up(wire: Wire) -> None:
         assert 0.35 < time.monotonic() - started < 2
 
     run(stop_reading, client, wire, read_timeout_seconds=0.4, write_timeout_seconds=5)
+
+
+def stand_still() -> None:
+    """Nothing runs in the loop for a second, as when the process is stopped."""
+    time.sleep(1)
+
+
+def test_a_standstill_of_our_own_is_not_the_peer_s_silence(wire: Wire) -> None:
+    async def script(stream: ScriptedStream) -> None:
+        stream.respond()
+        await stream.send_results()
+        await asyncio.sleep(0.3)
+        await stream.send_results(FINAL)
+        stream.end()
+
+    async def client(stream: TranscribeStream, _server: ScriptedServer) -> None:
+        stand_still()
+        assert await receive_all(stream) == [FINAL]
+
+    run(script, client, wire, read_timeout_seconds=0.6)
+
+
+def test_a_standstill_of_our_own_is_not_a_refusal_to_take_audio(wire: Wire) -> None:
+    resume = asyncio.Event()
+
+    async def script(stream: ScriptedStream) -> None:
+        stream.respond()
+        stream.take_everything()
+        await asyncio.sleep(0.05)
+        stream.pause_reading()
+        await resume.wait()
+        stream.resume_reading()
+        await stream.all_audio()
+        stream.end()
+
+    async def client(stream: TranscribeStream, _server: ScriptedServer) -> None:
+        await asyncio.sleep(0.1)
+        sent: list[bytes] = []
+        sending = asyncio.ensure_future(send_numbered(stream, sent))
+        await until_it_stands(sent)
+        blocked_at = len(sent)
+        stand_still()
+        resume.set()
+        while len(sent) == blocked_at:  # `run` ends it
+            assert not sending.done()
+            await asyncio.sleep(0.01)
+        sending.cancel()
+        await stream.end()
+        assert await receive_all(stream) == []
+
+    run(script, client, wire, write_timeout_seconds=0.8, read_timeout_seconds=5)
 
 
 def test_a_quiet_peer_that_answers_the_probe_is_kept(wire: Wire) -> None:

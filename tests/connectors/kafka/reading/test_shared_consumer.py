@@ -178,7 +178,7 @@ def test_an_idle_partition_returns_as_soon_as_another_one_has_data() -> None:
     threading.Timer(0.05, lambda: consumer.logs.update({1: [0]})).start()
     began = time.monotonic()
     assert read(shared, 0, 0, idle_seconds=5) == ([], 0)
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 4
     assert read(shared, 1, 0, idle_seconds=5) == ([0], 1)
 
 
@@ -186,7 +186,7 @@ def test_the_first_read_of_an_empty_partition_does_not_hold_up_the_others() -> N
     shared = SharedConsumer(lambda: ScriptedConsumer({0: []}))
     began = time.monotonic()
     assert read(shared, 0, 0, idle_seconds=5) == ([], 0)
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 4
     assert read(shared, 0, 0, idle_seconds=0.3) == ([], 0)
     assert time.monotonic() - began >= 0.3
 
@@ -194,14 +194,14 @@ def test_the_first_read_of_an_empty_partition_does_not_hold_up_the_others() -> N
 def test_a_busy_partition_returns_at_most_once_per_interval_and_collects_meanwhile() -> None:
     consumer = ScriptedConsumer({0: [0]})
     shared = SharedConsumer(lambda: consumer)
-    limits = {"min_interval_seconds": 0.2, "idle_seconds": 5}
+    limits = {"min_interval_seconds": 2, "idle_seconds": 5}
     began = time.monotonic()
     assert read(shared, 0, 0, **limits) == ([0], 1)
-    assert time.monotonic() - began < 0.15  # the first record after a pause is not held back
+    assert time.monotonic() - began < 1.5  # the first record after a pause is not held back
     consumer.logs[0] = [0, 1]
     threading.Timer(0.1, lambda: consumer.logs.update({0: [0, 1, 2]})).start()
     assert read(shared, 0, 1, **limits) == ([1, 2], 3)
-    assert time.monotonic() - began >= 0.2
+    assert time.monotonic() - began >= 2
 
 
 def test_a_full_batch_does_not_wait_for_the_interval() -> None:
@@ -248,7 +248,7 @@ def test_a_reader_that_waits_gives_way_to_a_new_partition() -> None:
     time.sleep(0.05)
     began = time.monotonic()
     assert read(shared, 1, 0, idle_seconds=5) == ([0], 1)
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 4
     waiting.join()
 
 
