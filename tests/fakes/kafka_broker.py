@@ -39,12 +39,15 @@ class FakeBroker:
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listening.getsockname()[1])
         self.logins: list[bytes] = []
+        self._server = threading.Thread(target=self._serve, daemon=True)
 
     def __enter__(self) -> Self:
-        threading.Thread(target=self._serve, daemon=True).start()
+        self._server.start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._listening.shutdown(socket.SHUT_RDWR)
+        self._server.join()  # before its descriptor's number belongs to another socket
         self._listening.close()
 
     def _serve(self) -> None:

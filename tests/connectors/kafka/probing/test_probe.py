@@ -120,9 +120,11 @@ def listening(answer: bytes | None) -> Iterator[int]:
                 connection.close()
 
     with socket.create_server(("127.0.0.1", 0)) as server:
-        threading.Thread(target=accept, daemon=True).start()
+        thread = threading.Thread(target=accept, daemon=True)
+        thread.start()
         yield server.getsockname()[1]
         server.shutdown(socket.SHUT_RDWR)
+        thread.join()
     for connection in kept:
         connection.close()
 
