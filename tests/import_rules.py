@@ -81,6 +81,7 @@ PURE = frozenset(
         "pipeline.engine.cursor",
         "pipeline.engine.failures",
         "pipeline.engine.feed",
+        "pipeline.engine.hearing",
         "pipeline.engine.judging",
         "pipeline.engine.limits",
         "pipeline.engine.reassembly",

@@ -23,6 +23,7 @@ from pipeline.engine.commands import Command, DropStream, Forget, Reject
 from pipeline.engine.cursor import SessionCursor, SessionStatus
 from pipeline.engine.failures import FailureKind
 from pipeline.engine.feed import after_end
+from pipeline.engine.hearing import Hearing
 from pipeline.engine.session_actions import SessionActions
 from pipeline.engine.session_state import SessionEvent, SessionState
 from pipeline.engine.stream_state import StreamEvent, StreamState
@@ -273,14 +274,13 @@ class Session(SessionActions):
 
     # Time
 
-    def handle_timer(self, now: float, *, source_at: float | None = None) -> list[Command]:
+    def handle_timer(self, now: float, *, source: Hearing | None = None) -> list[Command]:
         """Whatever time alone brings about; call it at `next_timer` or later.
 
-        `source_at`: when the source last delivered anything of the session's partition. It tells a pause of
-        the producer from one of the source; where it is not known the log is read.
+        `source`: what was heard of the partition: it tells whose pause it is, else the log is read.
         """
         self._begin(now)
-        self._source_at = source_at
+        self._source = source
         if self.state.finished:
             return [Forget()] if now >= self._forget_at else []
         self._look_at_stream()

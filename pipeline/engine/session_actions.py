@@ -29,6 +29,7 @@ from pipeline.engine.commands import (
 )
 from pipeline.engine.cursor import SessionCursor, SessionStatus
 from pipeline.engine.feed import AudioFeed, Placed, Taken
+from pipeline.engine.hearing import Hearing
 from pipeline.engine.limits import SessionLimits
 from pipeline.engine.reassembly import covered_seconds
 from pipeline.engine.retry_budget import RetryBudget
@@ -38,7 +39,6 @@ from pipeline.engine.stream_view import StreamView
 from pipeline.errors import ChunkRejected
 
 _RECORD_OVERHEAD = 1.2  # Avro fields and headers beside the payload, when a log read is sized in bytes
-_SOURCE_SLACK_SECONDS = 2.0  # a partition that was heard of so recently is read as it is written
 _SLOW_READ_SECONDS = 2.0  # longer than a broker takes that is there
 _STATES = {
     SessionStatus.ACTIVE: SessionState.WAITING,
@@ -83,7 +83,7 @@ class SessionActions:
             self._covered_sample = min(self._covered_sample, cursor.resume.start_sample)
         self._suspended = False  # the job is being drained
         self._stuck = False  # since the last rotation, which covered nothing of much, there was no final
-        self._source_at: float | None = None
+        self._source: Hearing | None = None
         self._excused_at: float | None = None  # the producer's pause began there by a broker's fault
         self._broker_was_away = False  # when the log was to be read last
         # Also a restored one is written at once: whoever finds the same cursor in the state later knows that
@@ -158,9 +158,10 @@ class SessionActions:
         quiet_since = self._last_audio_at
         if self._now - quiet_since < seconds:
             return False
-        heard_of = self._source_at is not None and self._source_at >= self._now - _SOURCE_SLACK_SECONDS
-        if heard_of or self._feed.checked_at >= quiet_since + seconds:
+        if self._feed.checked_at >= quiet_since + seconds:
             return True
+        if self._source is not None and self._source.is_current(self._now):
+            return self._source.has_settled(self._now)
         self._feed.check_log()
         return False
 

@@ -33,6 +33,7 @@ from pipeline.engine.commands import (
     StreamOver,
 )
 from pipeline.engine.failures import FailureKind
+from pipeline.engine.hearing import Hearing, hear
 from pipeline.engine.session import Session
 from pipeline.engine.session_state import SessionState
 from pipeline.observability.tracing import NO_SPAN, StreamSpan, stream_spans
@@ -61,8 +62,8 @@ class LiveSession:
     for a key); the lock covers a worker that outlives its bundle.
 
     `log` reads this session's records again; `decoder` turns records into entries. `slots` are those of the
-    worker; None: the session may always have a stream. `heard` says when (monotonic) anything of a partition
-    was last delivered to this worker; the session keeps its own partition's entry.
+    worker; None: the session may always have a stream. `heard` says what this worker has
+    heard of each partition; the session keeps its own partition's entry.
     """
 
     def __init__(
@@ -76,7 +77,7 @@ class LiveSession:
         loop: asyncio.AbstractEventLoop,
         catch_up_rate: float,
         slots: SharedSlots | None = None,
-        heard: dict[int, float] | None = None,
+        heard: dict[int, Hearing] | None = None,
     ) -> None:
         self.session = session
         self.lock = threading.RLock()
@@ -145,16 +146,15 @@ class LiveSession:
         return outputs
 
     def _hear_of(self, record: KafkaRecord, now: float) -> None:
-        """The partition is known up to this record: one that waited long tells nothing of those behind."""
         age_ms = 0 if record.timestamp_ms == NO_TIMESTAMP else max(0, _now_ms() - record.timestamp_ms)
-        known_at, partition = now - age_ms / 1000, self.session.partition
-        self._heard[partition] = max(known_at, self._heard.get(partition, known_at))
+        partition = self.session.partition
+        self._heard[partition] = hear(self._heard.get(partition), now, age_ms / 1000)
 
     def handle_timer(self, now: float) -> list[Output]:
         """What has arrived meanwhile, and whatever time brings about."""
         outputs = self._drain(now)
-        heard_at = self._heard.get(self.session.partition)
-        self._call(partial(self.session.handle_timer, now, source_at=heard_at), now, outputs)
+        source = self._heard.get(self.session.partition)
+        self._call(partial(self.session.handle_timer, now, source=source), now, outputs)
         return outputs
 
     def suspend(self, now: float) -> list[Output]:

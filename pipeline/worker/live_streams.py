@@ -16,6 +16,7 @@ import threading
 import time
 from collections import defaultdict
 
+from pipeline.engine.hearing import Hearing
 from pipeline.worker.live_session import ORPHAN_SECONDS, LiveSession
 from pipeline.worker.shared_slots import SharedSlots, SlotLevels
 
@@ -31,7 +32,7 @@ class Runtime:
         self.loop = asyncio.new_event_loop()
         self._sessions: dict[SessionKey, LiveSession] = {}
         self._slots: dict[str, SharedSlots] = {}
-        self._heard: defaultdict[str, dict[int, float]] = defaultdict(dict)
+        self._heard: defaultdict[str, dict[int, Hearing]] = defaultdict(dict)
         self._lock = threading.Lock()
         thread = threading.Thread(target=self.loop.run_forever, name="medstream-streams", daemon=True)
         thread.start()
@@ -68,8 +69,8 @@ class Runtime:
                 found = self._slots[job_id] = SharedSlots(max_live_streams, max_opens_per_second)
             return found
 
-    def heard(self, job_id: str) -> dict[int, float]:
-        """By partition of a job's input: when (monotonic) its source last delivered anything here."""
+    def heard(self, job_id: str) -> dict[int, Hearing]:
+        """What was heard here of each partition of a job's input."""
         with self._lock:
             return self._heard[job_id]
 

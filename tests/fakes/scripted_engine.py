@@ -12,6 +12,7 @@ from typing import Any
 
 from pipeline.engine.answers import StreamFailure
 from pipeline.engine.commands import Command
+from pipeline.engine.hearing import Hearing
 from pipeline.engine.session_state import SessionState
 
 
@@ -74,7 +75,7 @@ class ScriptedEngine:
         self.failed_with.append(failure)
         return self._answer("stream_failed")
 
-    def handle_timer(self, _now: float, *, source_at: float | None = None) -> list[Command]:  # noqa: ARG002 - the engine's signature
+    def handle_timer(self, _now: float, *, source: Hearing | None = None) -> list[Command]:  # noqa: ARG002 - the engine's signature
         return self._answer("handle_timer")
 
     def _answer(self, event: str) -> list[Command]:

@@ -6,6 +6,7 @@ is found by looking for them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from connectors.transcribe.model import MedicalAlternative, MedicalItem, Medical
 from pipeline.elements import AudioChunk, AudioFormat, LogEntry, SessionSettings
 from pipeline.engine.commands import Command, Observe, StreamOver
 from pipeline.engine.cursor import SessionCursor
+from pipeline.engine.hearing import Hearing
 from pipeline.engine.limits import SessionLimits
 from pipeline.engine.session import Session, opening_cursor
 from schemas.serde import SingleObjectSerde
@@ -103,6 +105,11 @@ def texts(results: Iterable[MedicalResult | None]) -> list[str]:
     return [item.content for r in results if r is not None for item in r.alternatives[0].items]
 
 
+def heard_until(moment: float) -> Hearing:
+    """Of a partition that had always been heard of until then."""
+    return Hearing(moment, moment, -math.inf)
+
+
 class UnboundedSession(Session):
     """A session whose shell has slots for everybody, and whose source is well unless told otherwise."""
 
@@ -110,9 +117,9 @@ class UnboundedSession(Session):
         granted = self.slot_granted(now) if self.needs_slot(now, arriving=True) else []
         return [*granted, *super().receive_batch(entries, now)]
 
-    def handle_timer(self, now: float, *, source_at: float | None = None) -> list[Command]:
+    def handle_timer(self, now: float, *, source: Hearing | None = None) -> list[Command]:
         granted = self.slot_granted(now) if self.needs_slot(now) else []
-        return [*granted, *super().handle_timer(now, source_at=now if source_at is None else source_at)]
+        return [*granted, *super().handle_timer(now, source=source or heard_until(now))]
 
 
 def engine(

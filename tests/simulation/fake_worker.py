@@ -26,6 +26,7 @@ from pipeline.engine.commands import (
     StreamOver,
 )
 from pipeline.engine.failures import FailureKind
+from pipeline.engine.hearing import Hearing
 from pipeline.engine.session import Session
 from pipeline.worker.live_session import ORPHAN_SECONDS
 from pipeline.worker.shared_slots import SharedSlots, SlotClaim
@@ -67,7 +68,7 @@ class FakeWorker:
         self.service = service
         self.scheduler = scheduler
         self.connections = 0
-        self.source_at: float | None = None  # when the source last delivered anything to this process
+        self.source: Hearing | None = None  # of the input, in this process
         self.slots: SharedSlots | None = None
         self._max_slots = slots
         self._clock_offset_seconds = 0.0
@@ -76,7 +77,7 @@ class FakeWorker:
 
     def start(self) -> None:
         """Begin with nothing, as a process does that has just been started."""
-        self.sessions, self.connections, self.source_at = {}, 0, None
+        self.sessions, self.connections, self.source = {}, 0, None
         self._life += 1
         self._clock_offset_seconds = self.service.rng.uniform(0.0, 1e6)
         if self._max_slots is not None:
@@ -210,7 +211,7 @@ class FakeLive:
         """What has arrived meanwhile, and whatever time brings about."""
         outputs: list[Command] = []
         self._drain(outputs, now)
-        self._call(partial(self.session.handle_timer, source_at=self.worker.source_at), (), outputs, now)
+        self._call(partial(self.session.handle_timer, source=self.worker.source), (), outputs, now)
         return outputs
 
     def suspend(self, now: float) -> list[Command]:

@@ -1,19 +1,22 @@
 """The Beam job: source position, state and timers, which belong to a checkpoint, and whose key lies where.
 
 A bundle is one batch of one session, or one timer; what it emits is published, and its state is written with
-it; finals and ends also go, with the cursor, to the sink. A checkpoint is taken between bundles and can be
-restored at any later time, by workers that may have survived it.
+it; finals and ends also go, with the cursor, to the sink. What the source reads at once reaches one session
+after the other, with timers between. A checkpoint is taken when all of it has arrived and can be restored at
+any later time, by workers that may have survived it.
 """
 
 from __future__ import annotations
 
 import random
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from pipeline.elements import AudioChunk, LogEntry, SessionSettings
 from pipeline.engine.commands import Command, Forget, ReadLog, Reject
 from pipeline.engine.cursor import SessionCursor
+from pipeline.engine.hearing import hear
 from pipeline.engine.session import Session, opening_cursor
 from pipeline.worker.timer_schedule import firing_to_set
 from schemas.serde import SingleObjectSerde
@@ -25,6 +28,9 @@ from tests.simulation.settings import WorldSettings
 
 _CURSORS = SingleObjectSerde("session_cursor")
 _BACKOFF_SECONDS = 5.0
+_BATCH_RECORDS = 24
+_OLD_SECONDS, _WHOLE_SHARE = 2.0, 0.5  # what has waited for a broker is read at once, now and then
+_LATE_SHARE, _LATE_SECONDS = 0.2, 0.5
 _DRAIN_SLACK_SECONDS = 6.0  # for a stream that is just being opened
 
 
@@ -60,6 +66,7 @@ class Job:
         self.sink = FakeSink()
         self.state: dict[str, SessionCursor] = {}
         self.timers: dict[str, float] = {}
+        self._in_flight: deque[tuple[str, list[Record]]] = deque()
         self.owners: dict[str, FakeWorker] = {}
         self.workers = workers
         self.after_bundle: Callable[[FakeLive], None] | None = None
@@ -88,16 +95,32 @@ class Job:
             return
         count = self._log.count(now)
         if self.position < count:
-            end = min(count, self.position + self._rng.randint(1, 24))
+            end = min(count, self.position + self._rng.randint(1, _BATCH_RECORDS))
+            old = now - self._log.records[self.position].write.at > _OLD_SECONDS
+            if old and self._rng.random() < _WHOLE_SHARE:
+                end = count
             batches: dict[str, list[Record]] = {}
             for record in self._log.records[self.position : end]:
                 batches.setdefault(record.write.session_id, []).append(record)
-            for session_id, records in batches.items():
-                self._process(session_id, records)
-                if epoch != self._epoch:
-                    return  # torn: the job has gone back to a checkpoint
+            self._in_flight.extend(batches.items())
             self.position = end
-        self._schedule_poll()
+        self._hand_over(epoch)
+
+    @property
+    def in_flight(self) -> bool:
+        """Whether something was read that has not reached its session yet; no checkpoint is taken then."""
+        return bool(self._in_flight)
+
+    def _hand_over(self, epoch: int) -> None:
+        """What was read reaches one session after the other, some of them a little later."""
+        while epoch == self._epoch and self._in_flight:
+            session_id, _ = self._in_flight[0]
+            if self._owner(session_id).paused or self._rng.random() < _LATE_SHARE:
+                self._scheduler.after(self._rng.uniform(0.0, _LATE_SECONDS), self._hand_over, epoch)
+                return
+            self._process(*self._in_flight.popleft())
+        if epoch == self._epoch:  # otherwise torn: the job has gone back to a checkpoint
+            self._schedule_poll()
 
     def _schedule_poll(self) -> None:
         if self.position < len(self._log.records):
@@ -111,14 +134,14 @@ class Job:
         entries = [record.entry for record in records]
         worker = self._owner(session_id)
         now = worker.now
-        worker.source_at = now - (self._scheduler.now - records[-1].write.at)  # as old as what it delivers
+        worker.source = hear(worker.source, now, self._scheduler.now - records[-1].write.at)
         live = self._live(session_id) or self._open(session_id, entries)
         if live is None:
             for entry in entries:
                 assert entry.rejection is not None
                 self._publish(session_id, Reject(entry.offset, entry.rejection))
             return
-        self._step(session_id, live, live.receive(entries, now))
+        self._step(session_id, live, live.receive(entries, now), timers=self._drained is None)
 
     def _on_timer(self, session_id: str, due: float, epoch: int) -> None:
         if epoch != self._epoch or self.timers.get(session_id) != due:
@@ -255,7 +278,11 @@ class Job:
     def _suspend(self, epoch: int, since: float) -> None:
         if epoch != self._epoch or self._drained is None:
             return
-        restless = False
+        while self._in_flight and not self._owner(self._in_flight[0][0]).paused:
+            self._process(*self._in_flight.popleft())
+            if epoch != self._epoch:
+                return
+        restless = self.in_flight
         for session_id in list(self.state):
             if self._owner(session_id).paused:
                 restless, since = True, self._scheduler.now
@@ -290,6 +317,7 @@ class Job:
     def restore(self, checkpoint: Checkpoint, owners: dict[str, FakeWorker]) -> None:
         """Go back to a checkpoint, with keys on the workers given (others: on any)."""
         self._epoch += 1
+        self._in_flight.clear()
         self.position = checkpoint.position
         self.state, self.owners = dict(checkpoint.state), dict(owners)
         self.timers = {}

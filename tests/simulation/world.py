@@ -111,6 +111,7 @@ class World:
         """Every record delivered, every session ended and forgotten, no stream alive."""
         return (
             self.job.position == len(self.log.records)
+            and not self.job.in_flight
             and not self.job.state
             and not self.service.alive
             and not any(worker.busy for worker in self.workers)
@@ -160,6 +161,9 @@ class World:
     # Checkpoints
 
     def _take_checkpoint(self) -> None:
+        if self.job.in_flight:
+            self.scheduler.after(0.05, self._take_checkpoint)  # its barrier waits behind it
+            return
         counts = {session_id: len(published.history) for session_id, published in self.published.items()}
         self.checkpoints.append(self.job.checkpoint(counts))
         if self.scheduler.now < self.troubles.horizon:

@@ -27,6 +27,7 @@ from pipeline.engine.commands import (
     SendAudio,
 )
 from pipeline.engine.cursor import SessionStatus
+from pipeline.engine.hearing import hear
 from pipeline.engine.limits import SessionLimits
 from pipeline.engine.session import opening_cursor
 from pipeline.engine.session_state import SessionState
@@ -42,6 +43,7 @@ from tests.pipeline.builders import (
     engine,
     entries,
     entry,
+    heard_until,
     kinds,
     result,
     word,
@@ -436,19 +438,19 @@ def test_a_chunk_written_twice_by_a_retry_is_sent_once_and_not_reported() -> Non
 
 def test_before_an_idle_close_the_log_is_read_when_the_source_was_not_heard_of() -> None:
     session = opened(10)
-    read = only(session.handle_timer(10.0, source_at=1.0), ReadLog)
+    read = only(session.handle_timer(10.0, source=heard_until(1.0)), ReadLog)
     assert isinstance(read, ReadLog)
     assert (read.start_offset, read.end_offset) == (10, None)
     assert kinds(session.receive_log(read.read_id, log([10]), 10.1)) == ["SendAudio"]
-    assert kinds(session.handle_timer(12.0, source_at=1.0)) == []
+    assert kinds(session.handle_timer(12.0, source=heard_until(1.0))) == []
 
 
 def test_a_log_without_more_of_the_session_lets_it_close() -> None:
     session = opened(10)
-    read = only(session.handle_timer(10.0, source_at=1.0), ReadLog)
+    read = only(session.handle_timer(10.0, source=heard_until(1.0)), ReadLog)
     assert isinstance(read, ReadLog)
     session.receive_log(read.read_id, LogSlice((), 40, complete=True), 10.1)
-    assert kinds(session.handle_timer(10.2, source_at=1.0)) == ["EndStream"]
+    assert kinds(session.handle_timer(10.2, source=heard_until(1.0))) == ["EndStream"]
 
 
 def test_a_log_that_cannot_be_read_postpones_the_end_of_a_session() -> None:
@@ -456,42 +458,59 @@ def test_a_log_that_cannot_be_read_postpones_the_end_of_a_session() -> None:
     session.handle_timer(10.0)
     session.stream_closed(1, 10.5)
     timeout = LIMITS.session_timeout_seconds
-    session.handle_timer(timeout, source_at=1.0)
-    session.handle_timer(timeout + 0.1, source_at=1.0)
-    read = only(session.handle_timer(timeout + 1, source_at=1.0), ReadLog)
+    session.handle_timer(timeout, source=heard_until(1.0))
+    session.handle_timer(timeout + 0.1, source=heard_until(1.0))
+    read = only(session.handle_timer(timeout + 1, source=heard_until(1.0)), ReadLog)
     assert isinstance(read, ReadLog)
     session.log_failed(read.read_id, timeout + 2)
-    assert "EmitSessionEnded" not in kinds(session.handle_timer(timeout + 3, source_at=1.0))
+    assert "EmitSessionEnded" not in kinds(session.handle_timer(timeout + 3, source=heard_until(1.0)))
 
 
 def test_a_broker_that_was_away_excuses_the_producer() -> None:
     """It could not write either; its stream must not be closed in the middle of a word."""
     session = opened(10)
-    read = only(session.handle_timer(10.0, source_at=1.0), ReadLog)
+    read = only(session.handle_timer(10.0, source=heard_until(1.0)), ReadLog)
     assert isinstance(read, ReadLog)
     session.receive_log(read.read_id, LogSlice((), 10, complete=True), 14.0)
-    assert kinds(session.handle_timer(14.1, source_at=1.0)) == []
+    assert kinds(session.handle_timer(14.1, source=heard_until(1.0))) == []
     assert kinds(session.receive_batch([entry(10)], 15.0)) == ["SendAudio"]
 
 
 def test_a_broker_that_is_slow_each_time_excuses_the_producer_once() -> None:
     session = opened(10)
     for asked, answered in ((10.0, 13.0), (23.0, 26.0)):
-        read = only(session.handle_timer(asked, source_at=1.0), ReadLog)
+        read = only(session.handle_timer(asked, source=heard_until(1.0)), ReadLog)
         assert isinstance(read, ReadLog)
         commands = session.receive_log(read.read_id, LogSlice((), 10, complete=True), answered)
         assert commands == []
-    assert kinds(session.handle_timer(26.1, source_at=1.0)) == ["EndStream"]
+    assert kinds(session.handle_timer(26.1, source=heard_until(1.0))) == ["EndStream"]
+
+
+def test_a_partition_of_which_something_came_again_is_not_everybody_s_yet() -> None:
+    """What the same batch has for this session may still be on its way, and no read of the log is needed."""
+    session = opened(10)
+    back = hear(heard_until(1.0), 12.0, 0.1)  # the broker was away; another session got its records first
+    assert kinds(session.handle_timer(12.1, source=back)) == []
+    assert kinds(session.receive_batch([entry(10)], 12.2)) == ["SendAudio"]
+
+
+def test_a_session_that_got_nothing_although_the_source_is_well_again_has_paused() -> None:
+    session = opened(10)
+    source = hear(heard_until(1.0), 12.0, 0.1)
+    for step in range(1, 31):
+        assert kinds(session.handle_timer(12.0 + step / 10 - 0.05, source=source)) == []
+        source = hear(source, 12.0 + step / 10, 0.1)
+    assert kinds(session.handle_timer(15.1, source=source)) == ["EndStream"]
 
 
 def test_a_producer_s_pause_begins_when_the_broker_is_back() -> None:
     session = opened(10)
-    failed = only(session.handle_timer(10.0, source_at=1.0), ReadLog)
+    failed = only(session.handle_timer(10.0, source=heard_until(1.0)), ReadLog)
     assert isinstance(failed, ReadLog)
     session.log_failed(failed.read_id, 12.0)
-    assert kinds(session.handle_timer(13.0, source_at=1.0)) == [], "only the read is tried again"
-    read = only(session.handle_timer(25.0, source_at=1.0), ReadLog)
+    assert kinds(session.handle_timer(13.0, source=heard_until(1.0))) == [], "only the read is tried again"
+    read = only(session.handle_timer(25.0, source=heard_until(1.0)), ReadLog)
     assert isinstance(read, ReadLog)
     assert session.receive_log(read.read_id, LogSlice((), 10, complete=True), 25.1) == []
-    assert kinds(session.handle_timer(35.0, source_at=35.0)) == []
-    assert kinds(session.handle_timer(35.1, source_at=35.1)) == ["EndStream"]
+    assert kinds(session.handle_timer(35.0, source=heard_until(35.0))) == []
+    assert kinds(session.handle_timer(35.1, source=heard_until(35.1))) == ["EndStream"]

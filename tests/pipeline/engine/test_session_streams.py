@@ -33,6 +33,7 @@ from tests.pipeline.builders import (
     engine,
     entries,
     entry,
+    heard_until,
     kinds,
     result,
     word,
@@ -118,7 +119,7 @@ def test_a_slot_for_a_batch_after_a_long_standstill_is_used() -> None:
     session.slot_granted(0.0)
     session.receive_batch([entry(0)], 0.0)
     session.stream_opened(1, "stream-1", None, 0.0)
-    session.handle_timer(10.0, source_at=10.0)
+    session.handle_timer(10.0, source=heard_until(10.0))
     session.stream_closed(1, 11.0)
     late = LIMITS.session_timeout_seconds + 50
     assert session.slot_granted(late) == []

@@ -21,7 +21,15 @@ from pipeline.observability.tracing import TracedStreams
 from pipeline.worker.live_streams import Runtime
 from pipeline.worker.service import ServiceSettings
 from tests.fakes.transcribe_stream import ScriptedStream
-from tests.pipeline.builders import FORMAT, audio_record, chunk_record, kafka_record, result, word
+from tests.pipeline.builders import (
+    FORMAT,
+    audio_record,
+    chunk_record,
+    heard_until,
+    kafka_record,
+    result,
+    word,
+)
 from tests.pipeline.scenes import RESET, opened, spoken
 from tests.pipeline.test_transforms import Worker
 
@@ -154,7 +162,7 @@ def test_the_engine_says_why_a_stream_ended_and_what_it_brought() -> None:
 
 def test_a_stream_closed_for_a_pause_says_so() -> None:
     session = opened(2)
-    session.handle_timer(60.0, source_at=60.0)
+    session.handle_timer(60.0, source=heard_until(60.0))
     assert over([*session.stream_closed(1, 61.0)]) == StreamOver(1, "idle", 0, 0.2)
 
 
