@@ -30,12 +30,14 @@ from tests.integration.committed_reader import CommittedReader, assert_each_word
 from tests.integration.conftest import Measured
 from tests.integration.harness import Conversation, Job, Player, Topics, marked_session, running_job
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(900)
 
 SESSIONS = 40
 PARTITIONS = 4
-LIVENESS_SECONDS = 60
-"""No promise, but longer than this without a final is a defect."""
+LIVENESS_SECONDS = 120
+"""No promise, but longer than this without a final is a defect. Two cores with a second Flink and its tests
+are overloaded: 52 s were seen.
+"""
 
 
 @pytest.fixture
