@@ -142,6 +142,8 @@ class Job:
                 self._publish(session_id, Reject(entry.offset, entry.rejection))
             return
         self._step(session_id, live, live.receive(entries, now), timers=self._drained is None)
+        if self._drained is not None and session_id in self.state:
+            self.timers.setdefault(session_id, self._scheduler.now)  # the next job's
 
     def _on_timer(self, session_id: str, due: float, epoch: int) -> None:
         if epoch != self._epoch or self.timers.get(session_id) != due:
