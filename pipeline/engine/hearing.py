@@ -3,9 +3,9 @@
 A session's records come in order, but those of several sessions do not come in the order of their partition:
 a batch of the source is handed to one session after the other, and timers come between. So a partition of
 which nothing came for a while (a broker that was away, a worker that stood still) tells of a session's pause
-only when it was heard of for some time again. Measured without that: a broker was away for eleven seconds,
-and three of twenty sessions were closed for idleness, in the middle of a word, because the same batch had
-reached other sessions first.
+only when it was heard of for some time again. Seen without that: a broker was away for eleven seconds, and
+the streams of three of twenty sessions were closed for idleness, one of them in the middle of a word, because
+the same batch had reached other sessions first.
 """
 
 from __future__ import annotations

@@ -62,8 +62,8 @@ class LiveSession:
     for a key); the lock covers a worker that outlives its bundle.
 
     `log` reads this session's records again; `decoder` turns records into entries. `slots` are those of the
-    worker; None: the session may always have a stream. `heard` says what this worker has
-    heard of each partition; the session keeps its own partition's entry.
+    worker; None: the session may always have a stream. `heard` says what this worker has heard of each
+    partition; the session keeps its own partition's entry.
     """
 
     def __init__(

@@ -51,7 +51,7 @@ from tests.connectors.transcribe.harness import (
     silent,
     write_bundle,
 )
-from tests.fakes.scripted_server import REGION, ScriptedServer, ScriptedStream
+from tests.fakes.scripted_server import REGION, Script, ScriptedServer, ScriptedStream
 
 LONG = MedicalResult("r-2", 0.0, 9.0, False, (MedicalAlternative("synthetic " * 500),))  # 5 kB
 MORE_THAN_SOCKETS_HOLD = 100_000  # chunks: 320 MB
@@ -189,9 +189,8 @@ async def until_it_stands(sent: list[bytes]) -> None:
         await asyncio.sleep(0.1)
 
 
-def test_a_send_cancelled_in_its_wait_has_sent_nothing(wire: Wire) -> None:
-    received: list[bytes] = []
-    resume = asyncio.Event()
+def stops_reading_until(resume: asyncio.Event, received: list[bytes]) -> Script:
+    """It accepts the stream, leaves everything in the socket until then, and takes all of the audio."""
 
     async def script(stream: ScriptedStream) -> None:
         stream.respond()
@@ -202,6 +201,13 @@ def test_a_send_cancelled_in_its_wait_has_sent_nothing(wire: Wire) -> None:
         stream.resume_reading()
         received.append(await stream.all_audio())
         stream.end()
+
+    return script
+
+
+def test_a_send_cancelled_in_its_wait_has_sent_nothing(wire: Wire) -> None:
+    received: list[bytes] = []
+    resume = asyncio.Event()
 
     async def client(stream: TranscribeStream, _server: ScriptedServer) -> None:
         await asyncio.sleep(0.1)
@@ -214,7 +220,7 @@ def test_a_send_cancelled_in_its_wait_has_sent_nothing(wire: Wire) -> None:
         assert await receive_all(stream) == []
         assert received == [b"".join(sent) + b"after"]
 
-    run(script, client, wire)
+    run(stops_reading_until(resume, received), client, wire)
 
 
 def test_a_reader_that_is_slow_stops_the_service(wire: Wire) -> None:
@@ -472,16 +478,6 @@ def test_a_standstill_of_our_own_is_not_the_peer_s_silence(wire: Wire) -> None:
 def test_a_standstill_of_our_own_is_not_a_refusal_to_take_audio(wire: Wire) -> None:
     resume = asyncio.Event()
 
-    async def script(stream: ScriptedStream) -> None:
-        stream.respond()
-        stream.take_everything()
-        await asyncio.sleep(0.05)
-        stream.pause_reading()
-        await resume.wait()
-        stream.resume_reading()
-        await stream.all_audio()
-        stream.end()
-
     async def client(stream: TranscribeStream, _server: ScriptedServer) -> None:
         await asyncio.sleep(0.1)
         sent: list[bytes] = []
@@ -497,6 +493,7 @@ def test_a_standstill_of_our_own_is_not_a_refusal_to_take_audio(wire: Wire) -> N
         await stream.end()
         assert await receive_all(stream) == []
 
+    script = stops_reading_until(resume, [])
     run(script, client, wire, write_timeout_seconds=0.8, read_timeout_seconds=5)
 
 
